@@ -1,0 +1,22 @@
+__version__: str
+
+from .experiment import Experiment as Experiment, run as run  # noqa: I001
+from .records import Data as Data, Decision as Decision, Draws as Draws, Forecast as Forecast
+from .records import Observation as Observation, Step as Step
+from .measure.operator import Operator as Operator
+from .measure.radon import Radon as Radon, filtered_backprojection as filtered_backprojection
+from .measure.radon import half_turn as half_turn
+from .measure.noise import Gaussian as Gaussian, Noise as Noise, Poisson as Poisson
+from .prior.denoiser import Denoiser as Denoiser, GaussianPrior as GaussianPrior
+from .prior.checkpoint import load_prior as load_prior, save_prior as save_prior
+from .prior.schedule import ddpm as ddpm
+from .posterior.posterior import Guidance as Guidance, Posterior as Posterior
+from .posterior.diffusion import DiffusionPosterior as DiffusionPosterior
+from .posterior.guidance.soft import Soft as Soft
+from .posterior.classical import FilteredBackProjection as FilteredBackProjection
+from .posterior.classical import TotalVariation as TotalVariation
+from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy
+from .design.policy import bisect_order as bisect_order
+from .design.acquisition import variance as variance
+from .design.stopping import budget as budget
+from .simulate.instrument import Simulated as Simulated

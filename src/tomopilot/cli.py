@@ -1,0 +1,471 @@
+"""The command line: parses, builds through `recipe`, prints. Heavy imports wait until a command needs them."""
+
+import csv
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tomopilot import __version__
+
+if TYPE_CHECKING:
+    from tomopilot.bench.study import Plan, Row
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+COLUMNS = (
+    "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse", "spread",
+    "seconds", "network_evaluations", "estimate_seconds",
+)  # fmt: skip
+
+Images = Annotated[
+    list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
+]
+Out = Annotated[Path, typer.Option(help="New folder for everything the run leaves behind.")]
+Prior = Annotated[
+    list[str], typer.Option("--prior", help="Name or folder of a trained prior (repeatable in compare).")
+]
+Operator = Annotated[str, typer.Option(help="What is measured: radon.")]
+Angles = Annotated[int, typer.Option(help="Candidate angles, equally spaced over 180 degrees.")]
+Bins = Annotated[int | None, typer.Option(help="Detector bins; default: as many as the image is wide.")]
+Count = Annotated[int, typer.Option(help="Posterior samples.")]
+Budget = Annotated[int, typer.Option(help="Measurements to take.")]
+Start = Annotated[int, typer.Option(help="Measurements in uniform order before the policy adapts.")]
+Noise = Annotated[str, typer.Option(help="none, relative:0.01, gaussian:STD or poisson:I0.")]
+Finer = Annotated[
+    int, typer.Option(help="Simulate on a grid this many times finer (above 1: no inverse crime).")
+]
+At = Annotated[str | None, typer.Option(help="Judge after these many measurements only, e.g. 5,10,20.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Scans at the same time, sharing the cores.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Runs the command line; wrong use and unusable files end in one sentence and exit status 2."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        typer.echo(f"tomopilot: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except FloatingPointError as error:
+        typer.echo(f"tomopilot: {error}", err=True)
+        sys.exit(1)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _tomopilot(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """An autopilot for tomographic acquisition: it chooses what to measure next, while the scan runs."""
+
+
+@app.command()
+def simulate(
+    images: Images,
+    out: Out,
+    prior: Prior = ["chip-128"],  # noqa: B006
+    operator: Operator = "radon",
+    angles: Angles = 180,
+    bins: Bins = None,
+    posterior: Annotated[str, typer.Option(help="auto, soft, fbp or tv.")] = "auto",
+    policy: Annotated[str, typer.Option(help="variance, uniform or random.")] = "variance",
+    count: Count = 10,
+    budget: Budget = 20,
+    start: Start = 1,
+    noise: Noise = "relative:0.01",
+    finer: Finer = 1,
+    at: At = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """A virtual scan of known images.
+
+    Example: tomopilot simulate phantom:chip --budget 15 --out runs/first
+    """
+    if len(prior) > 1:
+        raise ValueError(f"simulate scans with one prior, but {len(prior)} were named; use compare")
+    plan = _plan(
+        images, out, prior, [posterior], [policy], operator=operator, angles=angles, bins=bins, count=count,
+        budget=budget, start=start, noise=noise, finer=finer, at=_counts(at), seed=seed, device=device,
+    )  # fmt: skip
+    _begin(out, "simulate", plan)
+    _carry_out(out, workers, as_json)
+
+
+@app.command()
+def compare(
+    images: Images,
+    out: Out,
+    prior: Prior = ["chip-128"],  # noqa: B006
+    operator: Operator = "radon",
+    angles: Angles = 180,
+    bins: Bins = None,
+    posteriors: Annotated[str, typer.Option(help="Comma-separated: auto, soft, fbp, tv.")] = "auto,fbp,tv",
+    policies: Annotated[
+        str, typer.Option(help="Comma-separated: variance, uniform, random.")
+    ] = "variance,uniform",
+    count: Count = 10,
+    budget: Budget = 20,
+    start: Start = 1,
+    noise: Noise = "relative:0.01",
+    finer: Finer = 1,
+    at: At = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """All posteriors with all policies on all images: same seeds, same noise.
+
+    fbp and tv give no samples, so they follow the fixed orders among the policies only.
+
+    Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --policies variance,uniform --out runs/compare
+    """
+    plan = _plan(
+        images, out, prior, _words(posteriors), _words(policies), operator=operator, angles=angles, bins=bins, count=count,
+        budget=budget, start=start, noise=noise, finer=finer, at=_counts(at), seed=seed, device=device,
+    )  # fmt: skip
+    _begin(out, "compare", plan)
+    _carry_out(out, workers, as_json)
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(help="Folder of an interrupted simulate or compare.")],
+           workers: Workers = 1, as_json: AsJson = False) -> None:  # fmt: skip
+    """Go on with an interrupted simulate or compare; nothing measured is measured again.
+
+    Example: tomopilot resume runs/first
+    """
+    _carry_out(run, workers, as_json)
+
+
+@app.command()
+def train(
+    images: Images,
+    out: Out,
+    recipe: Annotated[Path | None, typer.Option(help="TOML file; see recipes/chip-128.toml.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Images kept from training; default: every 20th.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Overrides the recipe's number of steps.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a prior on slices of a domain.
+
+    Example: tomopilot train slices.npz --recipe recipes/chip-128.toml --out runs/my-prior
+    """
+    from dataclasses import replace
+
+    from tomopilot.bench.training import read_stack, write_sheets
+    from tomopilot.prior.train import train as steps_of
+    from tomopilot.recipe import pick_device, read_training
+
+    device = pick_device(device)
+    training, card = read_training(recipe)
+    changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    training = replace(training, **changes)
+    stack = read_stack(images)
+    if validation is None:
+        if len(stack) < 2:
+            raise ValueError("one training image was given; name more, or others with --validation")
+        held, stack = stack[::20], stack[[i for i in range(len(stack)) if i % 20]]
+    else:
+        held = read_stack([validation])
+    _writable(out)
+    card = {**card, "seed": training.seed, "command": _command(), "hardware": _hardware(device)}
+    progress = steps_of(stack, training, out, validation=held, card=card, device=device, resume=resume)
+    with _bar(training.steps, "training") as report:
+        for at in progress:
+            text = f"{at.step}/{training.steps}  {at.images_seen} images  loss {at.loss:.4f}"
+            text += f"  {at.images_per_second:.1f} images/s  {at.seconds_left / 60:.1f} min left"
+            report(at.step, text, at.validation is not None or at.step % 50 == 0)
+            if at.validation:
+                report(
+                    at.step,
+                    "  validation " + " ".join(f"{k}:{v:.5f}" for k, v in at.validation.items()),
+                    True,
+                )
+    write_sheets(out, stack, device)
+    typer.echo(f"the prior, its card and its sample sheet are in {out}")
+
+
+@app.command()
+def priors(as_json: AsJson = False) -> None:
+    """List the known priors with their cards.
+
+    Example: tomopilot priors
+    """
+    from tomopilot.prior.checkpoint import prior_folders, read_card
+
+    cards = {name: read_card(folder) for name, folder in prior_folders().items()}
+    if as_json:
+        typer.echo(json.dumps(cards, indent=2))
+        return
+    rows = [
+        (name, str(card.get("image_size", "")), str(card.get("unit", "")), str(card.get("images_seen", "")),
+         f"{card.get('validation_loss') or float('nan'):.4f}", str(card.get("hardware", "")), str(card.get("licence", "")))
+        for name, card in cards.items()
+    ]  # fmt: skip
+    _table("priors", ("name", "size", "unit", "images seen", "validation loss", "hardware", "licence"), rows)
+
+
+def _plan(
+    images: list[str], out: Path, priors: list[str], posteriors: list[str], policies: list[str], *, device: str, **rest: Any
+) -> "Plan":  # fmt: skip
+    """The checked plan of a study; posteriors without a prior follow the fixed orders only, once each."""
+    from tomopilot.bench.study import Plan, check
+    from tomopilot.files.images import single_specs
+    from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, pick_device
+
+    grid = [
+        (posterior, policy, prior)
+        for posterior in posteriors
+        for policy in policies
+        for prior in ([None] if posterior in PRIOR_FREE else priors)
+        if len(posteriors) == 1 or not (posterior in PRIOR_FREE and policy in ADAPTIVE)
+    ]
+    methods = tuple(dict.fromkeys(Method(*cell) for cell in grid))
+    specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
+    plan = Plan(specs, methods, device=pick_device(device), **rest)
+    check(plan)
+    return plan
+
+
+def _begin(out: Path, kind: str, plan: "Plan") -> None:
+    """Keeps what the run is, so that `resume` needs nothing else."""
+    from tomopilot.bench.study import RECORD
+    from tomopilot.files.archive import Archive
+
+    _writable(out)
+    if (out / RECORD).exists():
+        raise ValueError(
+            f"{out} holds a run already; go on with `tomopilot resume {out}` or choose another --out"
+        )
+    archive = Archive(out / RECORD)
+    archive.describe(
+        "run", {"kind": kind, "plan": plan.to_json(), "command": _command(), "version": __version__}
+    )
+    archive.close()
+
+
+def _carry_out(out: Path, workers: int, as_json: bool) -> None:
+    """Runs what is left of a run, then writes its outputs."""
+    from tomopilot.bench.study import RECORD, Plan, follow_all, scans
+    from tomopilot.files.archive import Archive
+
+    if not (out / RECORD).is_file():
+        raise ValueError(f"{out} holds no run of simulate or compare; name the folder given to --out")
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
+    archive = Archive(out / RECORD)
+    about = archive.described("run")
+    plan = Plan.from_json(about["plan"])
+    _use_threads()
+    rows: list[Row] = []
+    with _bar(len(scans(plan)) * plan.budget, about["kind"]) as report:
+        for row in follow_all(plan, out / RECORD, workers):
+            rows.append(row)
+            report(len(rows), _sentence(row, plan.budget), True)
+    order = {image: index for index, image in enumerate(dict.fromkeys(row["image"] for row in rows))}
+    rows.sort(key=lambda row: order[row["image"]])
+    (_leave_simulation if about["kind"] == "simulate" else _leave_comparison)(
+        out, plan, about, archive, rows, as_json
+    )
+    archive.close()
+    typer.echo(f"report: {out / 'report.html'}", err=as_json)
+
+
+def _about(plan: "Plan", about: dict[str, Any]) -> dict[str, Any]:
+    keys = ("operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "seed", "device")
+    return {
+        "version": about["version"],
+        "command": about["command"],
+        **{key: getattr(plan, key) for key in keys},
+    }
+
+
+def _leave_simulation(
+    out: Path, plan: "Plan", about: dict[str, Any], archive: Any, rows: list["Row"], as_json: bool
+) -> None:
+    from tomopilot.bench.report import simulate_report
+    from tomopilot.bench.study import finish, scans
+    from tomopilot.bench.tables import pictures_of, scan_entry
+    from tomopilot.prior.checkpoint import write_atomically
+
+    (method,) = plan.methods
+    summary = {
+        **_about(plan, about),
+        "prior": method.prior,
+        "posterior": method.posterior,
+        "policy": method.policy,
+    }
+    provenance = {key: str(value) for key, value in summary.items()}
+    pictures, entries = [], []
+    for index, scan in enumerate(scans(plan)):
+        name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
+        own = archive.steps(scan.key)
+        pictures.append(pictures_of(finish(plan, scan, archive, out / name, provenance), scan.image))
+        entries.append(scan_entry(own))
+    summary["images"] = entries
+    write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
+    _write_csv(out / "results.csv", rows)
+    simulate_report(out, summary, pictures)
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    _table(
+        "steps", ("image", "count", "setting", "PSNR dB", "SSIM", "spread", "s to next", "evaluations"),
+        [(row["image"], str(row["count"]), f"{row['setting']:.1f}", _number(row["psnr"], 2), _number(row["ssim"], 3),
+          _number(row["spread"], 4), _number(row["seconds"], 2), str(row["network_evaluations"])) for row in rows],
+    )  # fmt: skip
+
+
+def _leave_comparison(
+    out: Path, plan: "Plan", about: dict[str, Any], archive: Any, rows: list["Row"], as_json: bool
+) -> None:
+    from tomopilot.bench.report import compare_report
+    from tomopilot.bench.study import summarise
+    from tomopilot.bench.tables import scan_entry
+    from tomopilot.prior.checkpoint import write_atomically
+
+    def names(part: str) -> list[str]:
+        return list(dict.fromkeys(value for method in plan.methods if (value := getattr(method, part))))
+
+    by_scan: dict[tuple, list[Row]] = {}
+    for row in rows:
+        by_scan.setdefault((row["image"], row["prior"], row["posterior"], row["policy"]), []).append(row)
+    summary = {
+        **_about(plan, about),
+        **{part: names(part) for part in ("prior", "posterior", "policy")},
+        "methods": summarise(plan, rows),
+        "images": [scan_entry(own) for own in by_scan.values()],
+    }
+    write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
+    _write_csv(out / "results.csv", rows)
+    compare_report(out, summary, rows)
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    counts = sorted({int(count) for entry in summary["methods"] for count in entry["curve"]})
+    shown = counts if len(counts) <= 8 else [c for c in counts if c % 5 == 0 or c == counts[-1]][-8:]
+    table = []
+    for entry in summary["methods"]:
+        points = [entry["curve"].get(str(count), {}) for count in shown]
+        cells = [f"{_number(p.get('psnr_mean'), 2)} ± {_number(p.get('psnr_two_se'), 2)}" for p in points]
+        name = " + ".join(
+            filter(
+                None, (entry["posterior"], entry["policy"], entry["prior"] if len(names("prior")) > 1 else "")
+            )
+        )
+        table.append(
+            (name, *cells, _number(entry["measurements_to_30db"], 1), _number(entry["seconds_per_step"], 2))
+        )
+    head = ("method", *(f"PSNR at {count}" for count in shown), "to 30 dB", "s to next")
+    _table(f"mean ± two standard errors over {len(plan.images)} images", head, table)
+
+
+def _write_csv(path: Path, rows: list["Row"]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _sentence(row: "Row", budget: int) -> str:
+    method = f"{row['posterior']}+{row['policy']}"
+    quality = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
+    return f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} deg{quality}, {row['seconds']:.1f} s"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _counts(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(sorted({int(word) for word in _words(text)}))
+    except ValueError:
+        raise ValueError(f"--at is {text!r}; expected numbers of measurements such as 5,10,20") from None
+
+
+def _command() -> str:
+    return shlex.join(["tomopilot", *sys.argv[1:]])
+
+
+def _hardware(device: str) -> str:
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"the output folder {out} cannot be written ({error}); choose another --out") from None
+
+
+def _use_threads() -> None:
+    """Denormal numbers are slow on a CPU and mean nothing here."""
+    import torch
+
+    torch.set_flush_denormal(True)
+
+
+def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@contextmanager
+def _bar(total: int, title: str) -> Iterator[Callable[[int, str, bool], None]]:
+    """A progress bar on a terminal, plain lines elsewhere (those worth a line)."""
+    if not sys.stderr.isatty():
+        yield lambda done, text, worth: typer.echo(text, err=True) if worth else None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done, text, worth: progress.update(task, completed=done, description=text)

@@ -1,0 +1,1 @@
+"""Experimental design: from posterior samples to the next measurement."""

@@ -1,0 +1,86 @@
+"""Policies: who decides what is measured next."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopilot.measure.operator import Operator
+from tomopilot.records import Decision, Draws, Forecast
+from tomopilot.randomness import stream
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy may look at."""
+
+    operator: Operator
+    free: tuple[int, ...]  # designs neither measured nor asked for, ascending
+    taken: int  # designs measured or asked for
+    draw: Callable[[], Draws]  # posterior samples; costs time, so only who needs them calls it
+
+
+@runtime_checkable
+class Policy(Protocol):
+    def choose(self, choice: Choice) -> Decision: ...
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """A fixed order of designs, decided before the scan."""
+
+    order: Sequence[int]
+
+    def choose(self, choice: Choice) -> Decision:
+        free = set(choice.free)
+        return Decision(next(design for design in self.order if design in free))
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The free design of highest score (paper, Algorithm 1); the first `start` measurements follow `opening`."""
+
+    score: Callable[[Forecast], Float[Tensor, " n"]]
+    opening: Policy
+    start: int = 1
+
+    def choose(self, choice: Choice) -> Decision:
+        if choice.taken < self.start:
+            return self.opening.choose(choice)
+        draws = choice.draw()
+        if len(draws.images) < 2:
+            raise ValueError(
+                f"{self.score.__name__} compares samples, but the posterior gave {len(draws.images)} image; "
+                "ask for at least 2 samples, or use a fixed order such as uniform"
+            )
+        index = torch.tensor(choice.free)
+        candidates = choice.operator[index]
+        scores = torch.full((len(choice.operator),), torch.nan)
+        with torch.no_grad():
+            forecast = Forecast(candidates.forward(draws.images), candidates.forward(draws.guess[None])[0])
+            scores[index] = self.score(forecast).float().cpu()
+        return Decision(choice.free[int(scores[index].argmax())], scores)
+
+
+def bisect_order(n: int) -> list[int]:
+    """Designs so that each new one halves a widest gap: the uniform baseline of the paper (Sec. 4.3).
+
+    >>> bisect_order(8)
+    [0, 4, 2, 6, 1, 5, 3, 7]
+    """
+    order: dict[int, None] = {}
+    for step in count():
+        if len(order) == n:
+            return list(order)
+        reversed_bits = int(f"{step:b}"[::-1], 2) if step else 0
+        order.setdefault(n * reversed_bits >> step.bit_length())
+    raise AssertionError("unreachable")
+
+
+def random_order(n: int, seed: int) -> list[int]:
+    """A random order that hangs on the seed alone."""
+    return torch.randperm(n, generator=stream(seed, "order")).tolist()

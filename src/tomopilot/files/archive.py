@@ -1,0 +1,73 @@
+"""What a run has measured and found so far, on disk before anything else happens: SQLite with a write-ahead log."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SCHEMA = """
+create table if not exists about (key text primary key, value text not null);
+create table if not exists blocks (
+    scan text, number integer, design integer, dtype text, shape text, bytes blob, primary key (scan, number)
+);
+create table if not exists steps (scan text, number integer, row text, primary key (scan, number));
+"""
+
+
+class Archive:
+    """Measured blocks and judged steps of any number of scans, each known by a name.
+
+    What a method has returned from is on disk, also after the process or the machine is killed. Any number of processes
+    may write different scans at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self.connection.execute("pragma journal_mode = wal")
+            self.connection.execute("pragma synchronous = full")
+            self.connection.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            raise OSError(
+                f"{path} cannot be used as the record of a run ({error}); choose another --out"
+            ) from None
+
+    def describe(self, key: str, value: Any) -> None:
+        self.connection.execute("insert or replace into about values (?, ?)", (key, json.dumps(value)))
+
+    def described(self, key: str) -> Any:
+        """What `describe` was last told of `key`, or None."""
+        found = self.connection.execute("select value from about where key = ?", (key,)).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def add_block(self, scan: str, number: int, design: int, values: Tensor) -> None:
+        """Keeps the `number`-th measurement of a scan."""
+        array = values.cpu().numpy()
+        row = (scan, number, design, str(array.dtype), json.dumps(array.shape), array.tobytes())
+        self.connection.execute("insert into blocks values (?, ?, ?, ?, ?, ?)", row)
+
+    def blocks(self, scan: str) -> list[tuple[int, Tensor]]:
+        """Design and values of each measurement, in the order taken."""
+        query = "select design, dtype, shape, bytes from blocks where scan = ? order by number"
+        return [
+            (design, torch.from_numpy(np.frombuffer(content, dtype).reshape(json.loads(shape)).copy()))
+            for design, dtype, shape, content in self.connection.execute(query, (scan,))
+        ]
+
+    def add_step(self, scan: str, number: int, row: dict[str, Any]) -> None:
+        self.connection.execute(
+            "insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row))
+        )
+
+    def steps(self, scan: str) -> list[dict[str, Any]]:
+        """The judged steps of a scan, in order."""
+        query = "select row from steps where scan = ? order by number"
+        return [json.loads(row) for (row,) in self.connection.execute(query, (scan,))]
+
+    def close(self) -> None:
+        self.connection.close()

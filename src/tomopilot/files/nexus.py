@@ -1,0 +1,132 @@
+"""`scan.h5`: what a scan measured and what was made of it, as one NXtomo file."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import h5py
+import numpy as np
+
+from tomopilot.files.images import InputFileError, local_dataset, naming
+
+DETECTOR = "entry/instrument/detector"
+FIELDS = {  # axes and place of every array; the file has an axis of one detector row between n and bins
+    "projections": ("n bins", f"{DETECTOR}/data"),
+    "angles_deg": ("n", "entry/sample/rotation_angle"),
+    "reconstruction": ("h w", "entry/reconstruction/data"),
+    "uncertainty": ("h w", "entry/reconstruction/uncertainty"),
+    "samples": ("k h w", "entry/reconstruction/samples"),
+    "scores": ("steps designs", "entry/design/scores"),
+    "settings_deg": ("designs", "entry/design/settings"),
+}
+GROUPS = {
+    "entry": "NXentry",
+    "entry/instrument": "NXinstrument",
+    DETECTOR: "NXdetector",
+    "entry/sample": "NXsample",
+    "entry/data": "NXdata",
+    "entry/reconstruction": "NXprocess",
+    "entry/reconstruction/provenance": "NXnote",
+    "entry/design": "NXcollection",
+}
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """Measurements in the order taken, the estimate made of them, and how each next design was chosen."""
+
+    projections: np.ndarray  # (n, bins) line integrals: image value x pixel
+    angles_deg: np.ndarray  # (n,)
+    reconstruction: np.ndarray  # (h, w)
+    uncertainty: np.ndarray  # (h, w) sample standard deviation
+    samples: np.ndarray  # (k, h, w)
+    scores: np.ndarray  # (steps, designs) when each next design was chosen; NaN where not scored
+    settings_deg: np.ndarray  # (designs,) all candidate angles
+    name: str
+    provenance: dict[str, str]  # such as command, version, seed, prior, posterior, policy, noise
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        for field, (axes, _) in FIELDS.items():
+            array, names = getattr(self, field), axes.split()
+            agree = [
+                sizes.setdefault(axis, size) == size for axis, size in zip(names, array.shape, strict=False)
+            ]
+            if array.dtype.kind not in "iuf" or array.ndim != len(names) or not all(agree):
+                raise ValueError(
+                    f"{field} is {array.dtype} {array.shape}; expected real ({axes}) with {sizes}"
+                )
+
+
+def write_scan(path: Path, scan: ScanFile) -> None:
+    """Writes `scan` so that `path` is at every instant as it was before or complete."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        with h5py.File(part, "x") as file:
+            _fill(file, scan)
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _fill(file: h5py.File, scan: ScanFile) -> None:
+    for group, kind in GROUPS.items():
+        file.create_group(group).attrs["NX_class"] = kind
+    for field, (_, place) in FIELDS.items():
+        file[place] = getattr(scan, field)[:, None] if field == "projections" else getattr(scan, field)
+    texts = {
+        "definition": "NXtomo",
+        "title": scan.name,
+        "sample/name": scan.name,
+        "reconstruction/program": "tomopilot",
+        "reconstruction/date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "reconstruction/provenance/type": "application/json",
+        "reconstruction/provenance/data": json.dumps(scan.provenance),
+    }
+    for place, text in texts.items():
+        file[f"entry/{place}"] = text
+    for key in ("image_key", "image_key_control"):
+        file[f"{DETECTOR}/{key}"] = np.zeros(len(scan.angles_deg), np.int32)  # 0 is a projection
+    for size in ("x_pixel_size", "y_pixel_size"):
+        file[f"{DETECTOR}/{size}"] = 1.0
+        file[f"{DETECTOR}/{size}"].attrs["units"] = "pixel"
+    for place in (f"{DETECTOR}/data", f"{DETECTOR}/image_key", "entry/sample/rotation_angle"):
+        file[f"entry/data/{Path(place).name}"] = h5py.SoftLink(f"/{place}")
+    file["entry/data"].attrs.update(
+        signal="data", axes=["rotation_angle", ".", "."], rotation_angle_indices=0
+    )
+    file[f"{DETECTOR}/data"].attrs.update(
+        quantity="line integral",
+        units="image value x pixel",
+        long_name="-log(transmission); no flats or darks needed",
+    )
+    file["entry/sample/rotation_angle"].attrs["units"] = file["entry/design/settings"].attrs["units"] = (
+        "degree"
+    )
+    file.attrs["default"], file["entry"].attrs["default"] = "entry", "data"
+
+
+def read_scan(path: Path) -> ScanFile:
+    """The scan that `write_scan` wrote to `path`."""
+    with naming(str(path)), h5py.File(path, "r") as file:
+        if (definition := _text(file, "entry/definition")) != "NXtomo":
+            raise InputFileError(f"its entry is {definition}; expected an NXtomo entry written by tomopilot")
+        arrays = {field: local_dataset(file, place)[()] for field, (_, place) in FIELDS.items()}
+        if local_dataset(file, f"{DETECTOR}/image_key")[()].any():
+            raise InputFileError(
+                "it has flats, darks or invalid frames; expected projections (image_key 0) only"
+            )
+        arrays["projections"] = arrays["projections"].squeeze(1)
+        provenance = json.loads(_text(file, "entry/reconstruction/provenance/data"))
+        return ScanFile(**arrays, name=_text(file, "entry/sample/name"), provenance=provenance)
+
+
+def _text(file: h5py.File, place: str) -> str:
+    return str(local_dataset(file, place).asstr(errors="surrogateescape")[()])

@@ -1,0 +1,1 @@
+"""Measuring: from an image to the projections or k-space rows one could take of it."""

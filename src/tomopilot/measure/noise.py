@@ -1,0 +1,68 @@
+"""Noise of a measurement: how to simulate it, and how much each measured number is to be trusted."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+
+@runtime_checkable
+class Noise(Protocol):
+    def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
+        """A noisy measurement of noiseless values."""
+        ...
+
+    def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
+        """Inverse variance of each measured value: its weight in the misfit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """White noise of standard deviation `std`, in the unit of the measurement.
+
+    `std` 0 measures without noise; the misfit is then the plain sum of squares of the paper (Eq. 2).
+    """
+
+    std: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.std < float("inf"):
+            raise ValueError(
+                f"the noise's standard deviation is {self.std}; expected a finite number, 0 or more"
+            )
+
+    def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
+        return clean + self.std * torch.randn(clean.shape, generator=rng, dtype=clean.dtype).to(clean.device)
+
+    def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
+        return torch.full_like(values.real, self.std**-2 if self.std else 1.0)
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Photon counts of a beam with `i0` photons per detector bin, turned into line integrals by the logarithm.
+
+    value = -log(counts / i0) / attenuation, where `attenuation` is the absorption of one unit of image value over
+    one pixel. The logarithm's variance, 1 / counts, is the weight in the misfit. Bins that saw no photon
+    count as a tenth of one.
+    """
+
+    i0: float
+    attenuation: float
+
+    def __post_init__(self) -> None:
+        for name in ("i0", "attenuation"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"Poisson noise with {name} = {value}; expected a finite number above 0")
+
+    def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
+        expected = self.i0 * torch.exp(-self.attenuation * clean.cpu())
+        counts = torch.poisson(expected, generator=rng).clamp(min=0.1)
+        return (-torch.log(counts / self.i0) / self.attenuation).to(clean)
+
+    def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
+        return self.i0 * torch.exp(-self.attenuation * values) * self.attenuation**2

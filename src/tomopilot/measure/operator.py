@@ -1,0 +1,50 @@
+"""The contract of everything that measures."""
+
+import abc
+
+import torch
+from jaxtyping import Float, Inexact, Int
+from torch import Tensor
+
+
+class Operator(abc.ABC):
+    """The linear measurements one could take of an image: one block of numbers per design."""
+
+    @property
+    @abc.abstractmethod
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image, e.g. (h, w)."""
+
+    @property
+    @abc.abstractmethod
+    def settings(self) -> Float[Tensor, "n *setting"]:
+        """What the hardware is told for each design: radians for a rotation, row numbers for k-space."""
+
+    @abc.abstractmethod
+    def __getitem__(self, index: Int[Tensor, " m"]) -> "Operator":
+        """The same operator with fewer designs, or the same ones in another order."""
+
+    @abc.abstractmethod
+    def forward(self, x: Float[Tensor, "b *image"]) -> Inexact[Tensor, "b n *block"]:
+        """All measurements of a batch of images."""
+
+    def adjoint(self, y: Inexact[Tensor, "b n *block"]) -> Float[Tensor, "b *image"]:
+        """The transpose of `forward`, exact because it is its derivative; override for speed only."""
+        with torch.enable_grad():
+            x = torch.zeros(len(y), *self.image_shape, dtype=y.dtype, device=y.device, requires_grad=True)
+            (gradient,) = torch.autograd.grad(self.forward(x), x, y)
+        return gradient
+
+    @property
+    def device(self) -> torch.device:
+        return self.settings.device
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """Shape of one design's measurement."""
+        return tuple(
+            self[torch.zeros(1, dtype=torch.long)].forward(torch.zeros(1, *self.image_shape)).shape[2:]
+        )
+
+    def __len__(self) -> int:
+        return len(self.settings)

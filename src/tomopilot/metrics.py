@@ -1,0 +1,24 @@
+"""Image quality against the truth: over the whole square, no mask, no clipping."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rmse(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"]) -> float:
+    """Root of the mean squared difference, in image units."""
+    return (image - truth).double().square().mean().sqrt().item()
+
+
+def psnr(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
+    """10 log10(peak^2 / mean squared error) in dB; `peak` is the prior's intensity range."""
+    error = rmse(image, truth)
+    return 20 * math.log10(peak / error) if error > 0 else math.inf
+
+
+def ssim(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
+    """Structural similarity by scikit-image, 7 x 7 window; `peak` is the prior's intensity range."""
+    from skimage.metrics import structural_similarity
+
+    return float(structural_similarity(truth.cpu().numpy(), image.cpu().numpy(), win_size=7, data_range=peak))

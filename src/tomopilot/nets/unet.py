@@ -1,0 +1,38 @@
+"""The network of a prior: a U-Net that folds blocks of pixels into channels before it works."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class FoldedUNet(nn.Module):
+    """A convolutional U-Net on images whose `fold` x `fold` pixel blocks are channels.
+
+    Folding makes a pixel's first convolution `fold`^2 times cheaper, which is what keeps 128 x 128 images usable
+    on two CPU cores. The network is fully convolutional: it takes any size that is a multiple of `multiple`.
+    """
+
+    def __init__(
+        self, fold: int = 4, widths: tuple[int, ...] = (64, 96, 128), layers: int = 1, groups: int = 8
+    ) -> None:
+        super().__init__()
+        from diffusers.models.unets.unet_2d import UNet2DModel  # takes seconds to import
+
+        self.fold = fold
+        self.multiple = fold * 2 ** (len(widths) - 1)
+        self.unet = UNet2DModel(
+            in_channels=fold**2,
+            out_channels=fold**2,
+            block_out_channels=tuple(widths),
+            down_block_types=("DownBlock2D",) * len(widths),
+            up_block_types=("UpBlock2D",) * len(widths),
+            layers_per_block=layers,
+            norm_num_groups=groups,
+            add_attention=False,
+        ).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, x: Float[Tensor, "b h w"], time: Float[Tensor, " b"]) -> Float[Tensor, "b h w"]:
+        """`x` in the network's own range [-1, 1] plus noise; `time` in 0 ... 999, fractions allowed."""
+        folded = F.pixel_unshuffle(x[:, None], self.fold)
+        return F.pixel_shuffle(self.unet(folded, time).sample, self.fold)[:, 0]

@@ -1,0 +1,1 @@
+"""The posterior: from data to sample images."""

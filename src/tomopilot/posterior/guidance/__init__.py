@@ -1,0 +1,1 @@
+"""Guidances: each turns a denoiser of the prior into a denoiser of the posterior."""

@@ -1,0 +1,33 @@
+"""The paper's soft data consistency."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopilot.prior.denoiser import Denoiser
+from tomopilot.records import Data
+
+
+@dataclass(frozen=True)
+class Soft:
+    """A few gradient steps from the denoised image towards the data, stopped early (paper, Sec. 3.1 and App. A, Eq. 11).
+
+    Each step looks at a batch of at most `batch` angles, so its time does not grow with the number of angles; the
+    batches take turns. The step size is 1 / L of the batch, L the largest eigenvalue of its A^T W A.
+    """
+
+    steps: int = 50
+    batch: int = 8
+
+    def __call__(self, denoise: Denoiser, data: Data) -> Denoiser:
+        batches = data.batches(self.batch)
+
+        def guided(x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
+            clean = denoise(x, sigma)
+            for step in range(self.steps):
+                part = batches[step % len(batches)]
+                clean = clean - part.gradient(clean) / part.lipschitz
+            return clean
+
+        return guided

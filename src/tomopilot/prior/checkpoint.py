@@ -1,0 +1,137 @@
+"""A prior on disk: a folder of `prior.safetensors` and `card.json`. Nothing in it can run code."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from tomopilot.nets.unet import FoldedUNet
+from tomopilot.prior.denoiser import Preconditioned, Scaled
+
+WEIGHTS, CARD = "prior.safetensors", "card.json"
+SHIPPED = Path(__file__).parents[1] / "priors"
+REQUIRED = ("network", "prediction", "range", "sha256")
+
+
+class Prior(Scaled):
+    """A trained denoiser and its card (data, licence, training, intensity range, validation loss)."""
+
+    def __init__(self, network: FoldedUNet, card: Mapping[str, Any]) -> None:
+        low, high = card["range"]
+        super().__init__(Preconditioned(network, card["prediction"]), low, high)
+        self.multiple, self.card = network.multiple, dict(card)
+
+    def check_shape(self, image_shape: tuple[int, ...]) -> None:
+        """Raises where the network cannot take images of this shape."""
+        if len(image_shape) != 2 or any(side % self.multiple for side in image_shape):
+            raise ValueError(
+                f"the image is {' x '.join(map(str, image_shape))} pixels, but the prior {self.card.get('name')!r} "
+                f"takes two-dimensional images whose sides are multiples of {self.multiple}; crop, pad or rescale it"
+            )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces `path` in one step, so that a kill leaves either the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> None:
+    """Tensors to a safetensors file, with `note` in its header."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(plain, {"note": note}))
+
+
+def save_prior(folder: Path, network: FoldedUNet, card: Mapping[str, Any]) -> None:
+    """Writes weights, then a card that carries their SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / WEIGHTS, network.state_dict())
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    write_atomically(folder / CARD, json.dumps({**card, "sha256": digest}, indent=2).encode())
+
+
+def prior_folders() -> dict[str, Path]:
+    """Known priors by name: the shipped ones, then those in the folders of TOMOPILOT_PRIORS."""
+    roots = [SHIPPED, *map(Path, filter(None, os.environ.get("TOMOPILOT_PRIORS", "").split(os.pathsep)))]
+    return {card.parent.name: card.parent for root in roots for card in sorted(root.glob(f"*/{CARD}"))}
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a prior's folder."""
+    try:
+        card = json.loads((folder / CARD).read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder} has no readable {CARD} ({error}); was it made by `tomopilot train`?"
+        ) from None
+    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise ValueError(f"{folder / CARD} lacks {', '.join(missing)}; was it made by `tomopilot train`?")
+    return card
+
+
+def load_prior(name: str | Path, device: torch.device | str = "cpu") -> Prior:
+    """A prior by name (`tomopilot priors` lists them) or folder, checked against its card's hash, shapes and types.
+
+    >>> load_prior("chip-128").scale
+    0.5
+    """
+    folders = prior_folders()
+    folder = folders.get(str(name), Path(name))
+    if not folder.is_dir():
+        known = ", ".join(folders) or "none"
+        raise ValueError(
+            f"prior {str(name)!r} is neither a known name ({known}) nor a folder; check the spelling"
+        )
+    card = read_card(folder)
+    try:
+        network = FoldedUNet(**card["network"])
+        weights = _read_weights(folder / WEIGHTS, card["sha256"])
+        _check_weights(folder, weights, network)
+        network.load_state_dict(weights)
+        return Prior(network, card).to(device).eval().requires_grad_(False)
+    except TypeError as error:
+        raise ValueError(f"{folder / CARD} describes a network this version cannot build ({error})") from None
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error}); fetch the prior again") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(
+            f"{path} is not the file its card describes (SHA-256 differs); fetch the prior again"
+        )
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file ({error}); fetch the prior again") from None
+
+
+def _check_weights(folder: Path, weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    expected = network.state_dict()
+    wrong = sorted(
+        name
+        for name in weights.keys() | expected.keys()
+        if name not in weights
+        or name not in expected
+        or weights[name].shape != expected[name].shape
+        or weights[name].dtype != expected[name].dtype
+        or not bool(weights[name].isfinite().all())
+    )
+    if wrong:
+        raise ValueError(
+            f"the weights in {folder} do not fit the network of its card: {len(wrong)} tensors are missing, of another "
+            f"shape or type, or not finite, the first is {wrong[0]!r}; train or fetch the prior again"
+        )

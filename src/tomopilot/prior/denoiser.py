@@ -1,0 +1,101 @@
+"""What a prior is to the rest of the house: a denoiser. Wrappers of denoisers are denoisers."""
+
+import time
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tomopilot.prior.schedule import ddpm_sigmas
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """E[clean | noisy] for noisy = clean + sigma * white noise; images and sigma in image units."""
+
+    def __call__(
+        self, x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b *image"]: ...
+
+
+def per_image(sigma: Float[Tensor, " b"], like: Tensor) -> Tensor:
+    """`sigma` shaped to multiply a batch of images."""
+    return sigma.reshape(-1, *[1] * (like.ndim - 1)).to(like)
+
+
+class Preconditioned(nn.Module):
+    """A DDPM network as a denoiser of images in [-1, 1]: Tweedie's formula (paper, Eq. 7).
+
+    With a = 1 / sqrt(1 + sigma^2) and s = sigma a, the network sees a (clean + sigma noise) at DDPM's time t and
+    predicts `epsilon` (the noise) or `v` (a noise - s clean).
+    """
+
+    def __init__(self, network: nn.Module, prediction: str = "v") -> None:
+        super().__init__()
+        if prediction not in ("v", "epsilon"):
+            raise ValueError(f"prediction is {prediction!r}; a network predicts 'v' or 'epsilon'")
+        self.network, self.prediction = network, prediction
+        self.register_buffer("log_sigmas", ddpm_sigmas().log().float(), persistent=False)
+
+    def time(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """DDPM's time of a noise level, linear in log sigma between two times and held at both ends."""
+        grid: Tensor = self.log_sigmas  # pyright: ignore[reportAssignmentType]
+        level = sigma.to(grid).log().clamp(grid[0], grid[-1])
+        above = torch.searchsorted(grid, level).clamp(1, len(grid) - 1)
+        return above - (grid[above] - level) / (grid[above] - grid[above - 1])
+
+    def forward(self, x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
+        level = per_image(sigma, x)
+        a = (1 + level.square()).rsqrt()
+        output = self.network(a * x, self.time(sigma))
+        return a * (a * x - level * output) if self.prediction == "v" else x - level * output
+
+
+class Scaled(nn.Module):
+    """A denoiser of images in [-1, 1] as one of images in [`low`, `high`], the intensity range in image units."""
+
+    def __init__(self, denoise: Denoiser, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__()
+        if not high > low:
+            raise ValueError(f"the intensity range is [{low}, {high}]; its end must lie above its start")
+        self.denoise, self.low, self.high = denoise, low, high
+
+    @property
+    def scale(self) -> float:
+        """Half the intensity range: one unit of the network in image units."""
+        return (self.high - self.low) / 2
+
+    def forward(self, x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
+        centre = (self.high + self.low) / 2
+        return self.denoise((x - centre) / self.scale, sigma / self.scale) * self.scale + centre
+
+
+class GaussianPrior:
+    """The closed form for images drawn from N(`mean`, `covariance`): what every sampler is tested against."""
+
+    def __init__(self, mean: Float[Tensor, "*image"], covariance: Float[Tensor, "d d"]) -> None:
+        self.mean, self.covariance = mean, covariance
+        self.eigenvalues, self.eigenvectors = torch.linalg.eigh(covariance)
+
+    def __call__(self, x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
+        """mean + C (C + sigma^2 I)^-1 (x - mean)."""
+        gain = self.eigenvalues / (self.eigenvalues + sigma[:, None].to(x).square())
+        modes = (x - self.mean).flatten(1) @ self.eigenvectors
+        return self.mean + ((gain * modes) @ self.eigenvectors.T).reshape(x.shape)
+
+
+class Metered:
+    """A denoiser that counts the images it was asked to denoise, and the seconds this took."""
+
+    def __init__(self, denoise: Denoiser) -> None:
+        self.denoise, self.evaluations, self.seconds = denoise, 0, 0.0
+
+    def __call__(self, x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
+        start = time.perf_counter()
+        clean = self.denoise(x, sigma)
+        if clean.is_cuda:
+            torch.cuda.synchronize(clean.device)
+        self.seconds += time.perf_counter() - start
+        self.evaluations += len(x)
+        return clean

@@ -1,0 +1,242 @@
+"""Training of a prior: classical DDPM with an exponential moving average, resumable to the same bits."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopilot.nets.unet import FoldedUNet
+from tomopilot.prior.augment import random_views
+from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors
+from tomopilot.prior.denoiser import per_image
+from tomopilot.prior.schedule import ddpm_sigmas
+from tomopilot.randomness import stream
+
+LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # validation noise, for images in [-1, 1]
+VALIDATED = 48  # images, spread over those given
+STATE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a prior is trained; one TOML table with these keys is a recipe."""
+
+    network: Mapping[str, Any] = field(
+        default_factory=lambda: {"fold": 4, "widths": [64, 96, 128], "layers": 1}
+    )
+    prediction: str = "v"
+    range: tuple[float, float] = (0.0, 1.0)  # intensities of the images, in their unit
+    steps: int = 20_000
+    batch: int = 32
+    crop: int = 64  # pixels
+    rotated: float = 0.5  # share of views turned by any angle
+    zoom: float = 1.3
+    learning_rate: float = 5e-4
+    warmup: int = 200  # steps
+    decay: float = 0.3  # last share of the steps, in which the learning rate falls to 0
+    ema: float = 0.999
+    noise_centre: float = -0.4  # log sigma is drawn from this Gaussian over DDPM's times
+    noise_width: float = 1.6
+    seed: int = 0
+    save_every: int = 250  # steps
+    validate_every: int = 500  # steps
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: warm-up, constant, linear decay."""
+        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup, left)
+
+    def ema_decay(self, step: int) -> float:
+        return min(self.ema, (1 + step) / (10 + step))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one training step tells whoever watches."""
+
+    step: int  # steps done
+    images_seen: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+    validation: dict[str, float] | None  # sigma -> mean squared error of the denoised image, range [-1, 1]
+
+
+class Trainer:
+    """Network, moving average and optimiser of one training; `train` steps it, `save` and `load` keep it."""
+
+    def __init__(self, training: Training, device: torch.device | str = "cpu") -> None:
+        self.training, self.device, self.step = training, torch.device(device), 0
+        with torch.random.fork_rng():
+            torch.manual_seed(training.seed)
+            self.network = FoldedUNet(**training.network).to(device)
+        self.average = FoldedUNet(**training.network).to(device).requires_grad_(False).eval()
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        sigmas = ddpm_sigmas()
+        density = torch.exp(-0.5 * ((sigmas.log() - training.noise_centre) / training.noise_width) ** 2)
+        self.sigmas, self.chances = sigmas.float(), density * torch.gradient(sigmas.log())[0]
+
+    def update(self, images: Tensor) -> float:
+        """One step of DDPM training on random views of random images; everything random hangs on the step."""
+        setup, rng = self.training, stream(self.training.seed, "train", self.step)
+        chosen = images[torch.randint(len(images), (setup.batch,), generator=rng)]
+        views = random_views(
+            to_network_range(chosen, setup.range), setup.crop, zoom=setup.zoom, rotated=setup.rotated, rng=rng
+        ).to(self.device)
+        noise = torch.randn(views.shape, generator=rng).to(self.device)
+        times = torch.multinomial(self.chances, setup.batch, replacement=True, generator=rng)
+        sigma = per_image(self.sigmas[times], views)
+        a = (1 + sigma.square()).rsqrt()
+        target = a * (noise - sigma * views) if setup.prediction == "v" else noise
+        self.optimiser.param_groups[0]["lr"] = setup.rate(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            output = self.network(a * (views + sigma * noise), times.to(self.device, torch.float32))
+        loss = (output.float() - target).square().mean()
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.step}; lower learning_rate and resume"
+            )
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        keep = setup.ema_decay(self.step)
+        with torch.no_grad():
+            for average, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(value, 1 - keep)
+        self.step += 1
+        return loss.item()
+
+    def prior(self, card: Mapping[str, Any]) -> Prior:
+        """The moving average as a prior, in image units."""
+        setup = self.training
+        return Prior(self.average, {**card, "prediction": setup.prediction, "range": list(setup.range)})
+
+    def save(self, out: Path, card: Mapping[str, Any]) -> None:
+        """State first, then the prior: a kill between the two leaves both loadable."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
+        note = json.dumps({"step": self.step, "training": asdict(self.training)})
+        save_tensors(out / STATE, tensors, note)
+        setup = self.training
+        facts = {
+            "network": dict(setup.network),
+            "prediction": setup.prediction,
+            "range": list(setup.range),
+            "steps": self.step,
+            "images_seen": self.step * setup.batch,
+            "training": asdict(setup),
+        }
+        save_prior(out, self.average, {**card, **facts})
+
+    def load(self, out: Path) -> None:
+        """Continues from `out`; the recipe must be the one it was started with, except for its number of steps."""
+        try:
+            with safetensors.safe_open(out / STATE, "pt") as file:
+                note = json.loads(file.metadata()["note"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            raise ValueError(
+                f"{out} holds no training to resume ({error}); start one without --resume"
+            ) from None
+        before = {**note["training"], "steps": self.training.steps}
+        if before != json.loads(json.dumps(asdict(self.training))):
+            changed = [key for key, value in asdict(self.training).items() if before.get(key) != value]
+            raise ValueError(
+                f"the recipe differs from the one {out} was started with in {', '.join(changed)}"
+            )
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            part, rest = name.split(".", 1)
+            groups.setdefault(part, {})[rest] = tensor
+        self.network.load_state_dict(groups["network"])
+        self.average.load_state_dict(groups["average"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups.get("optimiser", {}).items():
+            index, rest = name.split(".", 1)
+            moments.setdefault(int(index), {})[rest] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.step = note["step"]
+
+
+def to_network_range(images: Tensor, limits: tuple[float, float]) -> Float[Tensor, "n h w"]:
+    """Intensities in `limits` to [-1, 1]; 8-bit images are stored as counts of 1/255."""
+    low, high = limits
+    values = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    return (values - low) / (high - low) * 2 - 1
+
+
+@torch.no_grad()
+def validate(prior: Prior, images: Float[Tensor, "n h w"]) -> dict[str, float]:
+    """Mean squared error of the denoised image at each noise level, in units of the network's range squared."""
+    clean = to_network_range(images, (prior.low, prior.high)).to(next(prior.parameters()).device)
+    errors = {}
+    for level in LEVELS:
+        noise = torch.randn(clean.shape, generator=stream("validate", str(level))).to(clean)
+        sigma = torch.full((len(clean),), level)
+        batches = zip((clean + level * noise).split(16), sigma.split(16), clean.split(16), strict=True)
+        errors[str(level)] = sum(
+            (prior.denoise(noisy, s) - truth).square().mean((1, 2)).sum().item()
+            for noisy, s, truth in batches
+        ) / len(clean)
+    return errors
+
+
+def train(
+    images: Tensor,
+    training: Training,
+    out: Path,
+    *,
+    validation: Tensor,
+    card: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+) -> Iterator[Progress]:
+    """Trains on `images` (n, h, w), saving into `out`; yields once a step, so that the caller may watch or stop."""
+    validation = validation[torch.linspace(0, len(validation) - 1, min(VALIDATED, len(validation))).long()]
+    trainer = Trainer(training, device)
+    if resume:
+        trainer.load(out)
+    history = json.loads((out / "history.json").read_text()) if resume and trainer.step else []
+    history = [entry for entry in history if entry["step"] <= trainer.step]
+    begun, first = time.monotonic(), trainer.step
+    while trainer.step < training.steps:
+        loss = trainer.update(images)
+        last = trainer.step == training.steps
+        errors = None
+        if last or trainer.step % training.validate_every == 0:
+            errors = validate(trainer.prior(card), validation)
+            history.append(
+                {"step": trainer.step, "images_seen": trainer.step * training.batch, "validation": errors}
+            )
+        if last or trainer.step % training.save_every == 0:
+            (out / "history.json").write_text(json.dumps(history, indent=1))
+            measured = history[-1]["validation"] if history else None
+            trainer.save(
+                out, {**card, "validation_mse": measured, "validation_loss": denoising_loss(measured)}
+            )
+        speed = (trainer.step - first) / (time.monotonic() - begun)
+        yield Progress(
+            trainer.step, trainer.step * training.batch, loss, speed * training.batch,
+            (training.steps - trainer.step) / speed, errors,
+        )  # fmt: skip
+
+
+def denoising_loss(errors: Mapping[str, float] | None) -> float | None:
+    """The training loss (of v) at the validation levels, averaged: mse (1 + 1/sigma^2)."""
+    if errors is None:
+        return None
+    return sum(mse * (1 + 1 / float(level) ** 2) for level, mse in errors.items()) / len(errors)

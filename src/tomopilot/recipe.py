@@ -1,0 +1,148 @@
+"""Names to parts: the tables behind the command line. Everything else builds its parts directly."""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopilot.design.acquisition import variance
+from tomopilot.design.policy import Greedy, InOrder, Policy, bisect_order, random_order
+from tomopilot.files.images import NamedImage
+from tomopilot.measure.noise import Gaussian, Noise, Poisson
+from tomopilot.measure.operator import Operator
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
+from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.posterior.posterior import Posterior
+from tomopilot.prior.checkpoint import Prior
+from tomopilot.prior.denoiser import Metered
+from tomopilot.prior.schedule import ddpm
+from tomopilot.prior.train import Training
+
+MARGIN = 0.25  # how far an image may leave the prior's intensity range, as a share of it
+DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
+
+
+def _soft(prior: Metered, scale: float) -> Posterior:
+    return DiffusionPosterior(prior, Soft(), ddpm(50, scale))
+
+
+POSTERIORS: dict[str, Callable[[Metered, float], Posterior]] = {"auto": _soft, "soft": _soft}
+PRIOR_FREE: dict[str, Callable[[], Posterior]] = {"fbp": FilteredBackProjection, "tv": TotalVariation}
+ADAPTIVE = {"variance": variance}
+ORDERS: dict[str, Callable[[int, int], list[int]]] = {
+    "uniform": lambda n, seed: bisect_order(n),
+    "random": random_order,
+}
+
+
+def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises on the first name that is not known."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{kind} {name!r} is unknown; the known ones are {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to scan: a reconstruction and a policy, by name."""
+
+    posterior: str
+    policy: str
+    prior: str | None
+
+    def __post_init__(self) -> None:
+        check_names("posterior", [self.posterior], [*POSTERIORS, *PRIOR_FREE])
+        check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS])
+        if self.policy in ADAPTIVE and self.posterior in PRIOR_FREE:
+            raise ValueError(
+                f"{self.posterior} gives one image, and {self.policy} compares samples; use one of {', '.join(ORDERS)}"
+            )
+        if self.posterior in POSTERIORS and self.prior is None:
+            raise ValueError(
+                f"{self.posterior} needs a prior; name one with --prior (`tomopilot priors` lists them)"
+            )
+
+
+def make_posterior(name: str, prior: Metered | None, scale: float) -> Posterior:
+    """The posterior of a checked name; `scale` is half the prior's intensity range."""
+    if name in PRIOR_FREE:
+        return PRIOR_FREE[name]()
+    assert prior is not None
+    return POSTERIORS[name](prior, scale)
+
+
+def make_policy(name: str, designs: int, *, start: int, seed: int) -> Policy:
+    if name in ORDERS:
+        return InOrder(ORDERS[name](designs, seed))
+    return Greedy(ADAPTIVE[name], InOrder(bisect_order(designs)), start)
+
+
+def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None, device: str) -> Operator:
+    check_names("operator", [name], ["radon"])
+    height, width = image.pixels.shape
+    if height != width:
+        raise ValueError(
+            f"{image.name} is {height} x {width} pixels; projections need a square image: crop or pad it"
+        )
+    return Radon(width, half_turn(angles).to(device), bins)
+
+
+def make_noise(text: str, clean: Tensor, size: int) -> Noise:
+    """`none`, `relative:0.01` (of the root mean square of `clean`, all noiseless data), `gaussian:STD`, `poisson:I0`."""
+    kind, _, number = text.partition(":")
+    try:
+        if kind == "none" and not number:
+            return Gaussian(0.0)
+        if kind == "relative":
+            return Gaussian(float(number) * clean.abs().square().mean().sqrt().item())
+        if kind == "gaussian":
+            return Gaussian(float(number))
+        if kind == "poisson":
+            return Poisson(float(number), DENSE / size)
+    except ValueError as error:
+        raise ValueError(f"noise {text!r} cannot be used: {error}") from None
+    raise ValueError(f"noise {text!r} is unknown; use none, relative:0.01, gaussian:STD or poisson:I0")
+
+
+def check_image(image: NamedImage, prior: Prior) -> None:
+    """Raises where the prior cannot take the image: its size, or its intensity range."""
+    prior.check_shape(tuple(image.pixels.shape))
+    low, high = image.pixels.min().item(), image.pixels.max().item()
+    margin = MARGIN * (prior.high - prior.low)
+    if low < prior.low - margin or high > prior.high + margin:
+        raise ValueError(
+            f"{image.name} has values from {low:g} to {high:g}, but the prior {prior.card.get('name')!r} knows images in "
+            f"[{prior.low:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}); rescale the image"
+        )
+
+
+def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
+    """Training and card of a recipe file: TOML with a `name`, a table [training] and a table [card]."""
+    if path is None:
+        return Training(), {}
+    try:
+        recipe = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"the recipe {path} cannot be read ({error})") from None
+    table = recipe.get("training", {})
+    check_names(f"{path}: training key", table, [field.name for field in fields(Training)])
+    if "range" in table:
+        table["range"] = tuple(table["range"])
+    card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
+    return Training(**table), json.loads(json.dumps(card, default=str))
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the first GPU where there is one."""
+    check_names("device", [name], ["auto", "cpu", "cuda"])
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but no CUDA GPU is visible; use --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

@@ -1,0 +1,141 @@
+"""The nouns that travel from room to room. All are frozen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Inexact, Int
+from torch import Tensor
+
+from tomopilot.measure.noise import Noise
+from tomopilot.measure.operator import Operator
+from tomopilot.measure.solve import largest_eigenvalue
+
+SAFETY = 1.05  # power iteration approaches the largest eigenvalue from below
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """Measured blocks of one family of designs under one noise."""
+
+    family: Operator
+    index: Int[Tensor, " m"]
+    values: Inexact[Tensor, "m *block"]
+    noise: Noise
+
+    @cached_property
+    def operator(self) -> Operator:
+        return self.family[self.index]
+
+    @cached_property
+    def precision(self) -> Float[Tensor, "m *block"]:
+        return self.noise.precision(self.values)
+
+    def misfit(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, " b"]:
+        """Half the weighted sum of squares: minus the log likelihood of each image, up to a constant (paper, Eq. 2)."""
+        residual = self.operator.forward(x) - self.values.to(x)
+        return (self.precision.to(x) * residual.abs().square()).flatten(1).sum(1) / 2
+
+    def gradient(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
+        """Derivative of `misfit`: A^T W (A x - y)."""
+        return self.operator.adjoint(self.precision.to(x) * (self.operator.forward(x) - self.values.to(x)))
+
+    def normal(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
+        """A^T W A x, the curvature of `misfit`."""
+        return self.operator.adjoint(self.precision.to(x) * self.operator.forward(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """All that was measured of one image, and nothing else. Without observations, every image fits."""
+
+    image_shape: tuple[int, ...]
+    device: torch.device = torch.device("cpu")
+    observations: tuple[Observation, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of measured blocks."""
+        return sum(len(part.index) for part in self.observations)
+
+    def add(self, family: Operator, design: int, values: Inexact[Tensor, "*block"], noise: Noise) -> "Data":
+        """These data and one more block; blocks of a family are kept in the order of their designs."""
+        index, block = torch.tensor([design]), values[None]
+        others = []
+        for part in self.observations:
+            if part.family is family and part.noise == noise:
+                index, block = torch.cat([part.index, index]), torch.cat([part.values, block])
+            else:
+                others.append(part)
+        order = torch.argsort(index, stable=True)
+        return replace(self, observations=(*others, Observation(family, index[order], block[order], noise)))
+
+    def batches(self, size: int) -> list["Data"]:
+        """These data in parts of at most `size` designs a family, each spread over all the measured ones."""
+        count = max(-(-len(part.index) // size) for part in self.observations)
+        return [
+            replace(self, observations=tuple(_every(part, first, count) for part in self.observations))
+            for first in range(count)
+        ]
+
+    def misfit(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, " b"]:
+        return sum((part.misfit(x) for part in self.observations), x.new_zeros(len(x)))
+
+    def gradient(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
+        return sum((part.gradient(x) for part in self.observations), torch.zeros_like(x))
+
+    def normal(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
+        return sum((part.normal(x) for part in self.observations), torch.zeros_like(x))
+
+    @cached_property
+    def lipschitz(self) -> float:
+        """An upper bound of the curvature: gradient steps of 1 / `lipschitz` neither diverge nor stall."""
+        like = torch.zeros(1, *self.image_shape, device=self.device)
+        return SAFETY * largest_eigenvalue(self.normal, like)
+
+
+def _every(part: Observation, first: int, count: int) -> Observation:
+    return replace(part, index=part.index[first::count], values=part.values[first::count])
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Samples of the posterior."""
+
+    images: Float[Tensor, "k *image"]
+    guess: Float[Tensor, "*image"]  # the best estimate; the mean unless the method has a better one
+    carry: Any = None  # whatever the posterior wants to be handed back next time
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What the samples predict for each candidate design."""
+
+    draws: Inexact[Tensor, "k n *block"]
+    guess: Inexact[Tensor, "n *block"]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """A chosen design, and the score of every design of the operator (NaN where none was made)."""
+
+    design: int
+    scores: Float[Tensor, " n"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One measurement taken, and the next one decided."""
+
+    count: int  # measurements taken so far
+    design: int
+    setting: float | list[float]  # radians or row
+    seconds: float  # from this measurement to the next design; 0 after the last one
+    next: Decision | None
+    draw: Callable[[], Draws] = field(repr=False)
+
+    @property
+    def draws(self) -> Draws:
+        """Posterior samples given everything measured so far, drawn when first asked for."""
+        return self.draw()

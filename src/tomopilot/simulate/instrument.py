@@ -1,0 +1,57 @@
+"""A stand-in for the beamline: measures a known image."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopilot.measure.noise import Noise
+from tomopilot.measure.operator import Operator
+from tomopilot.measure.radon import Radon
+from tomopilot.randomness import stream
+
+
+class Simulated:
+    """Measures designs of `operator` on a known image. The noise of a design hangs on `seed` and the design alone.
+
+    With `finer` above 1 the projections are computed on a grid that many times finer than the reconstruction's, from
+    square pixels, and averaged over each detector bin, so that reconstruction cannot profit from sharing the
+    projector (the inverse crime). It needs a `Radon` operator.
+    """
+
+    def __init__(
+        self,
+        image: Float[Tensor, "*image"],
+        operator: Operator,
+        noise: Noise,
+        *,
+        seed: int = 0,
+        finer: int = 1,
+    ) -> None:
+        if tuple(image.shape) != operator.image_shape:
+            raise ValueError(
+                f"the image has shape {tuple(image.shape)}, but the operator measures {operator.image_shape}; "
+                "crop or rescale it"
+            )
+        if finer < 1 or (finer > 1 and not isinstance(operator, Radon)):
+            raise ValueError(
+                f"a grid {finer} times finer was asked for; expected 1 or, for projections, more"
+            )
+        self.image, self.operator, self.noise, self.seed, self.finer = image, operator, noise, seed, finer
+
+    def clean(self, index: Tensor) -> Tensor:
+        """Noiseless measurements of some designs, (n, *block)."""
+        image = self.image.to(self.operator.device)[None]
+        if self.finer == 1 or not isinstance(self.operator, Radon):
+            return self.operator[index].forward(image)[0]
+        r, coarse = self.finer, self.operator
+        fine = Radon(r * coarse.size, coarse.angles[index.to(coarse.device)], r * coarse.bins)
+        return (
+            fine.forward(image.repeat_interleave(r, 1).repeat_interleave(r, 2))[0]
+            .unflatten(-1, (-1, r))
+            .mean(-1)
+            / r
+        )
+
+    def __call__(self, design: int) -> Tensor:
+        clean = self.clean(torch.tensor([design]))[0]
+        return self.noise.sample(clean, rng=stream(self.seed, "noise", design))

@@ -1,0 +1,313 @@
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from tomopilot.files.images import InputFileError, read_images
+
+DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
+
+rng = np.random.default_rng(0)
+STACK = rng.integers(0, 256, (8, 5, 6), dtype=np.uint8)
+
+
+def save_h5(path: Path, **arrays) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+def save_png(path: Path, array: np.ndarray) -> None:
+    Image.fromarray(array).save(path)
+
+
+def save_pages(path: Path, array: np.ndarray) -> None:
+    """A multi-page TIFF without tifffile's own note of the stack's shape."""
+    first, *rest = [Image.fromarray(page) for page in array]
+    first.save(path, save_all=True, append_images=rest)
+
+
+def save_dcm(path: Path, stored: np.ndarray, **tags) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.Modality, dataset.RescaleSlope, dataset.RescaleIntercept = "CT", 2, -1024
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *stored.shape, 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+SAVE_STACK = {
+    "a.npy": np.save,
+    "a.npz": lambda path, array: np.savez_compressed(path, images=array, source=np.arange(8)),
+    "lone.npz": lambda path, array: np.savez(path, anything=array),
+    "a.tif": lambda path, array: tifffile.imwrite(path, array, photometric="minisblack"),
+    "pages.TIFF": save_pages,
+    "a.h5": lambda path, array: save_h5(path, **{"deep/down": array, "angles": np.arange(8.0)}),
+    "a.nxs": lambda path, array: save_h5(path, images=array),
+}
+
+
+@pytest.fixture(params=SAVE_STACK)
+def stack(request, tmp_path) -> Path:
+    SAVE_STACK[request.param](tmp_path / request.param, STACK)
+    return tmp_path / request.param
+
+
+def expected(array: np.ndarray) -> torch.Tensor:
+    largest = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
+    return torch.from_numpy((array / np.float64(largest)).astype(np.float32))
+
+
+def refusal(spec: object) -> str:
+    with pytest.raises(InputFileError) as caught:
+        read_images(str(spec))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "numbers"),
+    [("", range(8)), ("::3", [3]), ("::2-5", range(2, 6)), ("::6,0,2", [6, 0, 2]), ("::0-2,7", [0, 1, 2, 7])],
+)
+def test_every_selection_of_every_stack(stack, chosen, numbers):
+    images = read_images(f"{stack}{chosen}")
+    assert [image.name for image in images] == [f"{stack.name}::{i}" for i in numbers]
+    torch.testing.assert_close(
+        [image.pixels for image in images], [*expected(STACK[numbers])], rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize(
+    "chosen", ["8", "0-8", "5-2", "x", "", "-1", "1-", "1,,2", "1.5", "9" * 5000, "0-999999999", "²"]
+)
+def test_bad_selections(stack, chosen):
+    assert stack.name in refusal(f"{stack}::{chosen}")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i2", "u4", "f2", "f4", ">f8", "?"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5"])
+def test_value_types(tmp_path, name, dtype):
+    array = (STACK[:2] % 2 if dtype == "?" else STACK[:2]).astype(dtype)
+    SAVE_STACK[name](tmp_path / name, array)
+    images = read_images(f"{tmp_path / name}::0-1")
+    torch.testing.assert_close([image.pixels for image in images], [*expected(array)], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "array", [STACK[0], STACK[0].astype(np.uint16) * 257, STACK[0] > 99], ids=["8", "16", "1"]
+)
+def test_png(tmp_path, array):
+    save_png(tmp_path / "a.png", array)
+    (image,) = read_images(str(tmp_path / "a.png"))
+    assert image.name == "a.png" and read_images(f"{tmp_path / 'a.png'}::0")[0].name == "a.png::0"
+    torch.testing.assert_close(image.pixels, expected(array), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colours_become_grey(tmp_path, name, alpha):
+    save = (
+        save_png if name == "a.png" else lambda path, array: tifffile.imwrite(path, array, photometric="rgb")
+    )
+    for colours in (STACK[:1].repeat(3, 0), STACK[:3]):
+        channels = np.concatenate([colours, STACK[3:4]]) if alpha else colours
+        save(tmp_path / name, np.ascontiguousarray(np.moveaxis(channels, 0, -1)))
+        red, green, blue = expected(colours)
+        grey = red if torch.equal(red, green) else 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        torch.testing.assert_close(read_images(str(tmp_path / name))[0].pixels, grey)
+
+
+def test_palette_png_shows_its_colours(tmp_path):
+    Image.fromarray(255 - STACK[0]).convert("P").save(tmp_path / "a.png")
+    torch.testing.assert_close(read_images(str(tmp_path / "a.png"))[0].pixels, expected(255 - STACK[0]))
+
+
+def test_named_data_sets_also_by_soft_link(tmp_path):
+    save_h5(tmp_path / "a.h5", one=STACK, two=STACK[::-1], **{"g/link": h5py.SoftLink("../two"), "g/x": 1.0})
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["g/near"], file["group"] = h5py.SoftLink("deep"), h5py.SoftLink("/g")
+        file["g/deep"] = STACK[:2]
+    np.savez(tmp_path / "a.npz", one=STACK, two=STACK[::-1])
+    for spec, first in [("a.h5:/two", STACK[7]), ("a.h5:/group/near", STACK[0]), ("a.npz:/two", STACK[7])]:
+        image, last = read_images(f"{tmp_path / spec}::0,1")
+        assert image.name == f"{spec}::0" and last.name == f"{spec}::1"
+        torch.testing.assert_close(image.pixels, expected(first), rtol=0, atol=0)
+    for name in ("a.h5", "a.npz"):
+        assert name in (message := refusal(tmp_path / name)) and "one" in message and "two" in message
+    for path in ("/three", "/g", "/g/x", "/one/below", "/"):
+        assert f"a.h5:{path}" in refusal(f"{tmp_path / 'a.h5'}:{path}")
+    assert "a.npz:/three" in refusal(f"{tmp_path / 'a.npz'}:/three")
+
+
+BAD_ARRAYS = {
+    "empty": np.zeros((0, 4, 4)),
+    "flat": np.zeros((3, 0)),
+    "line": np.zeros(9),
+    "number": np.float32(3),
+    "volume of colours": np.zeros((2, 4, 4, 3)),
+    "complex": np.ones((4, 4), complex),
+    "text": np.full((4, 4), b"abc"),
+    "NaN": np.full((4, 4), np.nan),
+    "infinite": np.full((2, 4, 4), np.inf, np.float32),
+    "beyond float32": np.full((4, 4), 1e300),
+    "records": np.zeros((4, 4), [("a", "f4"), ("b", "u1")]),
+}
+
+
+@pytest.mark.parametrize("array", BAD_ARRAYS.values(), ids=BAD_ARRAYS)
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5:/images"])
+def test_bad_arrays(tmp_path, name, array):
+    if name.startswith("a.h5"):
+        save_h5(tmp_path / "a.h5", images=array)
+    else:
+        SAVE_STACK[name](tmp_path / name, array)
+    assert name in refusal(tmp_path / name)
+
+
+def test_pickles_stay_closed(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    np.save(tmp_path / "a.npy", np.full((4, 4), Bomb()))
+    np.savez(tmp_path / "a.npz", images=np.full((4, 4), Bomb()))
+    assert "a.npy" in refusal(tmp_path / "a.npy") and "a.npz" in refusal(tmp_path / "a.npz")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "png", "tif", "tiff", "h5", "hdf5", "nxs", "dcm"])
+def test_absent_foreign_and_empty_files(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    assert path.name in refusal(path) and path.name in refusal(f"{path}::0")
+    for content in (b"", b"\0" * 4096, b"<html>404 not found</html>" * 99):
+        path.write_bytes(content)
+        assert path.name in refusal(path)
+    path.unlink()
+    path.mkdir()
+    assert path.name in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "::", "::3", "a.jpg", "no-ending", "a.h5:/x", "\0.npy", "x" * 5000 + ".npy", "phantom:"]
+)
+def test_foreign_words(tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").write_bytes(b"not ours")
+    assert spec.rpartition("::")[0] in refusal(spec)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.png", "a.tif", "pages.TIFF", "a.h5", "a.dcm"])
+def test_truncated_files(tmp_path, name):
+    path = tmp_path / name
+    save = SAVE_STACK | {"a.png": save_png, "a.dcm": save_dcm}
+    save[name](path, STACK[0] if name in ("a.png", "a.dcm") else STACK)
+    content, whole = path.read_bytes(), read_images(str(path))
+    for length in np.linspace(1, len(content) - 1, 23, dtype=int):
+        path.write_bytes(content[:length])
+        try:
+            images = read_images(str(path))
+        except InputFileError as error:
+            assert name in str(error)
+        else:  # what was cut off held no pixel
+            torch.testing.assert_close([i.pixels for i in images], [i.pixels for i in whole], rtol=0, atol=0)
+
+
+def test_hdf5_that_points_elsewhere(tmp_path):
+    save_h5(tmp_path / "secret.h5", images=STACK)
+    (tmp_path / "raw").write_bytes(STACK.tobytes())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("secret.h5", "/images")
+        file["through"] = h5py.SoftLink("/link")
+        file["loop"] = h5py.SoftLink("/loop")
+        file.create_dataset("raw", STACK.shape, "u1", external=str(tmp_path / "raw"))
+        layout = h5py.VirtualLayout(STACK.shape, "u1")
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "images", STACK.shape)
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("huge", (2**20, 2**8, 2**8), "u1", chunks=(1, 2**8, 2**8))
+    for name in ("link", "through", "loop", "raw", "virtual", "huge"):
+        assert f"a.h5:/{name}" in refusal(f"{tmp_path / 'a.h5'}:/{name}::0")
+
+
+def test_npz_that_declares_too_much(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("images.npy", "w") as member:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (2**30, 2**10, 2**10)}
+        np.lib.format.write_array_header_2_0(member, header)
+    assert "a.npz" in refusal(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i2", "u4", "f2", "f4", "f8"])
+def test_value_types_of_tif(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(dtype), photometric="minisblack", byteorder=">")
+    images = read_images(f"{tmp_path / 'a.tif'}::0-7")
+    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK.astype(dtype))], rtol=0, atol=0)
+
+
+def test_inverted_tif_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="miniswhite")
+    assert "MINISWHITE" in refusal(tmp_path / "a.tif")
+
+
+def test_dicom_becomes_attenuation(tmp_path):
+    stored = np.array([[0, 12, 512], [1000, 2000, 60000]], np.uint16)
+    save_dcm(tmp_path / "a.dcm", stored)
+    (image,) = read_images(str(tmp_path / "a.dcm"))
+    wanted = np.clip(WATER + PER_HU * (2.0 * stored - 1024), 0, 1)
+    torch.testing.assert_close(image.pixels, torch.from_numpy(wanted).float())
+    assert image.pixels[0, 2] == np.float32(WATER)
+    save_dcm(tmp_path / "mr.dcm", stored, Modality="MR")
+    assert "mr.dcm" in refusal(tmp_path / "mr.dcm")
+
+
+def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.dcm").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert "tomopilot[dicom]" in refusal(tmp_path / "a.dcm")
+
+
+def test_phantoms_take_seeds(monkeypatch):
+    phantoms = pytest.importorskip("tomopilot.simulate.phantoms")
+    monkeypatch.setitem(phantoms.PHANTOMS, "flat", lambda seed: np.full((3, 4), seed / 8, np.float32))
+    for spec, seeds in [
+        ("phantom:flat", [0]),
+        ("phantom:flat::3", [3]),
+        ("phantom:flat::0-2,7", [0, 1, 2, 7]),
+    ]:
+        images = read_images(spec)
+        assert [image.name for image in images] == [f"phantom:flat::{seed}" for seed in seeds]
+        torch.testing.assert_close(
+            [i.pixels for i in images], [torch.full((3, 4), seed / 8) for seed in seeds]
+        )
+    assert "phantom:flut" in (message := refusal("phantom:flut")) and "flat" in message
+    refusal("phantom:flat::x")
+    refusal("phantom:flat::0-999999999")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the image sets are not at {DATA} (set TOMOPILOT_DATA)")
+def test_real_files():
+    chip = read_images(f"{DATA / 'chip/validation.npz'}::0-2")
+    assert [image.pixels.shape for image in chip] == [(128, 128)] * 3 and chip[0].name == "validation.npz::0"
+    assert len(read_images(str(DATA / "native/multipage_uint8_128x128x128.tif"))) == 128
+    assert "nxtomo_24888.nxs" in refusal(f"{DATA / 'native/nxtomo_24888.nxs'}:/entry1/tomo_entry/data/data")
+    refusal(DATA / "native/mri_kspace_8coil_undersampled.npy")
+    slices = DATA / "native/dicom_ct"
+    pytest.importorskip("pydicom")
+    for path in sorted(slices.glob("*.dcm")):
+        (image,) = read_images(str(path))
+        tissue = image.pixels[(image.pixels > 0.2) & (image.pixels < 0.3)]
+        assert abs(float(tissue.median()) - 0.25) < 0.02, "soft tissue is near water, 0.246"

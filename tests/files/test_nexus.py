@@ -1,0 +1,149 @@
+import dataclasses
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tomopilot.files.images import InputFileError
+from tomopilot.files.nexus import ScanFile, read_scan, write_scan
+
+
+def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:
+    rng = np.random.default_rng(n)
+    scores = rng.random((steps, 9))
+    scores[:, :2] = np.nan
+    return ScanFile(
+        projections=rng.random((n, 7), np.float32),
+        angles_deg=rng.uniform(0, 180, n),
+        reconstruction=rng.random((5, 6), np.float32),
+        uncertainty=rng.random((5, 6), np.float32),
+        samples=rng.random((samples, 5, 6), np.float32),
+        scores=scores,
+        settings_deg=np.arange(0, 180, 20.0),
+        name="chip µ::3",
+        provenance={"command": "tomopilot simulate " + "x" * 100_000, "seed": "0", "a/b": "ü\0"},
+    )
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    write_scan(tmp_path / "scan.h5", make_scan())
+    return tmp_path / "scan.h5"
+
+
+@pytest.mark.parametrize(
+    "scan", [make_scan(), make_scan(n=0), make_scan(steps=0, samples=0)], ids=["", "new", "plain"]
+)
+def test_read_back_exactly(tmp_path, scan):
+    write_scan(tmp_path / "scan.h5", scan)
+    again = read_scan(tmp_path / "scan.h5")
+    for field in dataclasses.fields(ScanFile):
+        np.testing.assert_equal(getattr(again, field.name), getattr(scan, field.name), strict=False)
+        assert getattr(getattr(again, field.name), "dtype", None) == getattr(
+            getattr(scan, field.name), "dtype", None
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_what_nxtomo_requires(path):
+    with h5py.File(path) as file:
+        entry = file[file.attrs["default"]]
+        assert entry.attrs["NX_class"] == "NXentry" and entry["definition"].asstr()[()] == "NXtomo"
+        for group in ("instrument", "instrument/detector", "sample", "data"):
+            assert entry[group].attrs["NX_class"] == "NX" + group.split("/")[-1]
+        detector, sample, data = entry["instrument/detector"], entry["sample"], entry["data"]
+        np.testing.assert_array_equal(detector["data"][:, 0], make_scan().projections)
+        assert detector["image_key"].shape == (4,) and not detector["image_key"][()].any()
+        assert sample["rotation_angle"].attrs["units"] == "degree" and "name" in sample
+        assert data[data.attrs["signal"]] == detector["data"] and data["image_key"] == detector["image_key"]
+        assert data["rotation_angle"] == sample["rotation_angle"]
+        assert detector["data"].attrs["quantity"] == "line integral"
+
+
+def test_truncated(path):
+    content = path.read_bytes()
+    for length in np.linspace(0, len(content) - 1, 40, dtype=int):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputFileError, match=r"scan\.h5"):
+            read_scan(path)
+
+
+def cut_out(place):
+    def change(file):
+        del file[place]
+
+    return change
+
+
+def put(place, value):
+    def change(file):
+        del file[place]
+        file[place] = value
+
+    return change
+
+
+FOREIGN = {
+    "no definition": cut_out("entry/definition"),
+    "another definition": put("entry/definition", "NXxas"),
+    "no provenance": cut_out("entry/reconstruction/provenance"),
+    "provenance is no JSON": put("entry/reconstruction/provenance/data", "seed=0"),
+    "a number for a name": put("entry/sample/name", 3.0),
+    "a group for an array": put("entry/sample/rotation_angle", h5py.SoftLink("/entry/sample")),
+    "an angle is missing": put("entry/sample/rotation_angle", np.zeros(3)),
+    "complex": put("entry/reconstruction/data", np.zeros((5, 6), complex)),
+    "several detector rows": put("entry/instrument/detector/data", np.zeros((4, 2, 7))),
+    "flats": put("entry/instrument/detector/image_key", np.ones(4, int)),
+    "elsewhere": put("entry/design/scores", h5py.ExternalLink("other.h5", "/scores")),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_foreign(path, change):
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(InputFileError, match=r"scan\.h5"):
+        read_scan(path)
+
+
+def test_absent_and_folder(tmp_path):
+    for path in (tmp_path / "absent.h5", tmp_path):
+        with pytest.raises(InputFileError, match=path.name):
+            read_scan(path)
+
+
+@pytest.mark.parametrize("broken", ["a name HDF5 refuses", "fsync", "replace"])
+def test_a_failure_leaves_what_was_there(path, monkeypatch, broken):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    before, scan = path.read_bytes(), make_scan(n=6)
+    if broken in ("fsync", "replace"):
+        monkeypatch.setattr(os, broken, full)
+    else:
+        scan = dataclasses.replace(scan, name="\0")
+    with pytest.raises((OSError, ValueError)):
+        write_scan(path, scan)
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == ["scan.h5"]
+
+
+def test_no_folder_is_an_oserror(tmp_path):
+    with pytest.raises(OSError):
+        write_scan(tmp_path / "absent" / "scan.h5", make_scan())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("angles_deg", np.zeros(3)),
+        ("uncertainty", np.zeros((6, 5))),
+        ("samples", np.zeros((5, 6))),
+        ("scores", np.zeros((3, 8))),
+        ("projections", np.zeros((4, 7), complex)),
+    ],
+)
+def test_arrays_that_disagree(field, value):
+    with pytest.raises(ValueError, match="expected"):
+        dataclasses.replace(make_scan(), **{field: value})
