@@ -1,6 +1,5 @@
-"""The command line: parses, builds through `recipe`, prints. Heavy imports wait until a command needs them."""
+"""The command line: parses, builds through `recipe`, prints. Heavy imports wait until they are needed."""
 
-import csv
 import json
 import platform
 import shlex
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from tomopilot.bench.study import Plan, Row
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-COLUMNS = (
-    "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse", "spread",
-    "seconds", "network_evaluations", "estimate_seconds",
-)  # fmt: skip
 
 Images = Annotated[
     list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
@@ -100,8 +95,9 @@ def simulate(
     if len(prior) > 1:
         raise ValueError(f"simulate scans with one prior, but {len(prior)} were named; use compare")
     plan = _plan(
-        images, out, prior, [posterior], [policy], operator=operator, angles=angles, bins=bins, count=count,
-        budget=budget, start=start, noise=noise, finer=finer, at=_counts(at), seed=seed, device=device,
+        images, prior, [posterior], [policy],
+        operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, noise=noise,
+        finer=finer, at=_counts(at), seed=seed, device=device,
     )  # fmt: skip
     _begin(out, "simulate", plan)
     _carry_out(out, workers, as_json)
@@ -134,11 +130,12 @@ def compare(
 
     fbp and tv give no samples, so they follow the fixed orders among the policies only.
 
-    Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --policies variance,uniform --out runs/compare
+    Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --out runs/compare
     """
     plan = _plan(
-        images, out, prior, _words(posteriors), _words(policies), operator=operator, angles=angles, bins=bins, count=count,
-        budget=budget, start=start, noise=noise, finer=finer, at=_counts(at), seed=seed, device=device,
+        images, prior, _words(posteriors), _words(policies),
+        operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, noise=noise,
+        finer=finer, at=_counts(at), seed=seed, device=device,
     )  # fmt: skip
     _begin(out, "compare", plan)
     _carry_out(out, workers, as_json)
@@ -220,17 +217,20 @@ def priors(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(cards, indent=2))
         return
-    rows = [
-        (name, str(card.get("image_size", "")), str(card.get("unit", "")), str(card.get("images_seen", "")),
-         f"{card.get('validation_loss') or float('nan'):.4f}", str(card.get("hardware", "")), str(card.get("licence", "")))
-        for name, card in cards.items()
-    ]  # fmt: skip
-    _table("priors", ("name", "size", "unit", "images seen", "validation loss", "hardware", "licence"), rows)
+    keys = ("image_size", "unit", "images_seen", "validation_loss", "hardware", "licence")
+    rows = [(name, *(str(card.get(key, "")) for key in keys)) for name, card in cards.items()]
+    _table("priors", ("name", *(key.replace("_", " ") for key in keys)), rows)
 
 
 def _plan(
-    images: list[str], out: Path, priors: list[str], posteriors: list[str], policies: list[str], *, device: str, **rest: Any
-) -> "Plan":  # fmt: skip
+    images: list[str],
+    priors: list[str],
+    posteriors: list[str],
+    policies: list[str],
+    *,
+    device: str,
+    **rest: Any,
+) -> "Plan":
     """The checked plan of a study; posteriors without a prior follow the fixed orders only, once each."""
     from tomopilot.bench.study import Plan, check
     from tomopilot.files.images import single_specs
@@ -269,6 +269,7 @@ def _begin(out: Path, kind: str, plan: "Plan") -> None:
 
 def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     """Runs what is left of a run, then writes its outputs."""
+    from tomopilot.bench.outputs import leave_comparison, leave_simulation
     from tomopilot.bench.study import RECORD, Plan, follow_all, scans
     from tomopilot.files.archive import Archive
 
@@ -279,121 +280,58 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     archive = Archive(out / RECORD)
     about = archive.described("run")
     plan = Plan.from_json(about["plan"])
-    _use_threads()
     rows: list[Row] = []
     with _bar(len(scans(plan)) * plan.budget, about["kind"]) as report:
         for row in follow_all(plan, out / RECORD, workers):
             rows.append(row)
             report(len(rows), _sentence(row, plan.budget), True)
-    order = {image: index for index, image in enumerate(dict.fromkeys(row["image"] for row in rows))}
-    rows.sort(key=lambda row: order[row["image"]])
-    (_leave_simulation if about["kind"] == "simulate" else _leave_comparison)(
-        out, plan, about, archive, rows, as_json
-    )
+    place = {plan.label(image): index for index, image in enumerate(plan.images)}
+    rows.sort(key=lambda row: place[row["image"]])
+    facts = {key: about[key] for key in ("version", "command")}
+    if about["kind"] == "simulate":
+        summary = leave_simulation(out, plan, facts, archive, rows)
+    else:
+        summary = leave_comparison(out, plan, facts, rows)
     archive.close()
+    if as_json:
+        typer.echo(json.dumps(summary))
+    elif about["kind"] == "simulate":
+        _table_of_steps(rows)
+    else:
+        _table_of_methods(summary["methods"], len(plan.images))
     typer.echo(f"report: {out / 'report.html'}", err=as_json)
 
 
-def _about(plan: "Plan", about: dict[str, Any]) -> dict[str, Any]:
-    keys = ("operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "seed", "device")
-    return {
-        "version": about["version"],
-        "command": about["command"],
-        **{key: getattr(plan, key) for key in keys},
-    }
+def _table_of_steps(rows: list["Row"]) -> None:
+    head = ("image", "count", "setting", "PSNR dB", "SSIM", "spread", "s to next", "evaluations")
+    digits = {"setting": 1, "psnr": 2, "ssim": 3, "spread": 4, "seconds": 2, "network_evaluations": 0}
+    cells = [
+        (row["image"], str(row["count"]), *(_number(row[key], places) for key, places in digits.items()))
+        for row in rows
+    ]
+    _table("steps", head, cells)
 
 
-def _leave_simulation(
-    out: Path, plan: "Plan", about: dict[str, Any], archive: Any, rows: list["Row"], as_json: bool
-) -> None:
-    from tomopilot.bench.report import simulate_report
-    from tomopilot.bench.study import finish, scans
-    from tomopilot.bench.tables import pictures_of, scan_entry
-    from tomopilot.prior.checkpoint import write_atomically
-
-    (method,) = plan.methods
-    summary = {
-        **_about(plan, about),
-        "prior": method.prior,
-        "posterior": method.posterior,
-        "policy": method.policy,
-    }
-    provenance = {key: str(value) for key, value in summary.items()}
-    pictures, entries = [], []
-    for index, scan in enumerate(scans(plan)):
-        name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
-        own = archive.steps(scan.key)
-        pictures.append(pictures_of(finish(plan, scan, archive, out / name, provenance), scan.image))
-        entries.append(scan_entry(own))
-    summary["images"] = entries
-    write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
-    _write_csv(out / "results.csv", rows)
-    simulate_report(out, summary, pictures)
-    if as_json:
-        typer.echo(json.dumps(summary))
-        return
-    _table(
-        "steps", ("image", "count", "setting", "PSNR dB", "SSIM", "spread", "s to next", "evaluations"),
-        [(row["image"], str(row["count"]), f"{row['setting']:.1f}", _number(row["psnr"], 2), _number(row["ssim"], 3),
-          _number(row["spread"], 4), _number(row["seconds"], 2), str(row["network_evaluations"])) for row in rows],
-    )  # fmt: skip
-
-
-def _leave_comparison(
-    out: Path, plan: "Plan", about: dict[str, Any], archive: Any, rows: list["Row"], as_json: bool
-) -> None:
-    from tomopilot.bench.report import compare_report
-    from tomopilot.bench.study import summarise
-    from tomopilot.bench.tables import scan_entry
-    from tomopilot.prior.checkpoint import write_atomically
-
-    def names(part: str) -> list[str]:
-        return list(dict.fromkeys(value for method in plan.methods if (value := getattr(method, part))))
-
-    by_scan: dict[tuple, list[Row]] = {}
-    for row in rows:
-        by_scan.setdefault((row["image"], row["prior"], row["posterior"], row["policy"]), []).append(row)
-    summary = {
-        **_about(plan, about),
-        **{part: names(part) for part in ("prior", "posterior", "policy")},
-        "methods": summarise(plan, rows),
-        "images": [scan_entry(own) for own in by_scan.values()],
-    }
-    write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
-    _write_csv(out / "results.csv", rows)
-    compare_report(out, summary, rows)
-    if as_json:
-        typer.echo(json.dumps(summary))
-        return
-    counts = sorted({int(count) for entry in summary["methods"] for count in entry["curve"]})
+def _table_of_methods(methods: list[dict[str, Any]], images: int) -> None:
+    counts = sorted({int(count) for entry in methods for count in entry["curve"]})
     shown = counts if len(counts) <= 8 else [c for c in counts if c % 5 == 0 or c == counts[-1]][-8:]
-    table = []
-    for entry in summary["methods"]:
+    priors = {entry["prior"] for entry in methods if entry["prior"]}
+    rows = []
+    for entry in methods:
         points = [entry["curve"].get(str(count), {}) for count in shown]
         cells = [f"{_number(p.get('psnr_mean'), 2)} ± {_number(p.get('psnr_two_se'), 2)}" for p in points]
-        name = " + ".join(
-            filter(
-                None, (entry["posterior"], entry["policy"], entry["prior"] if len(names("prior")) > 1 else "")
-            )
-        )
-        table.append(
-            (name, *cells, _number(entry["measurements_to_30db"], 1), _number(entry["seconds_per_step"], 2))
-        )
+        words = (entry["posterior"], entry["policy"], entry["prior"] if len(priors) > 1 else None)
+        to_target, seconds = _number(entry["measurements_to_30db"], 1), _number(entry["seconds_per_step"], 2)
+        rows.append((" + ".join(filter(None, words)), *cells, to_target, seconds))
     head = ("method", *(f"PSNR at {count}" for count in shown), "to 30 dB", "s to next")
-    _table(f"mean ± two standard errors over {len(plan.images)} images", head, table)
-
-
-def _write_csv(path: Path, rows: list["Row"]) -> None:
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    _table(f"mean ± two standard errors over {images} images", head, rows)
 
 
 def _sentence(row: "Row", budget: int) -> str:
     method = f"{row['posterior']}+{row['policy']}"
     quality = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
-    return f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} deg{quality}, {row['seconds']:.1f} s"
+    measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} deg"
+    return f"{measured}{quality}, {row['seconds']:.1f} s"
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -431,13 +369,6 @@ def _writable(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OSError(f"the output folder {out} cannot be written ({error}); choose another --out") from None
-
-
-def _use_threads() -> None:
-    """Denormal numbers are slow on a CPU and mean nothing here."""
-    import torch
-
-    torch.set_flush_denormal(True)
 
 
 def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

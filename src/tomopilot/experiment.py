@@ -15,10 +15,10 @@ from tomopilot.records import Data, Decision, Draws, Step
 
 
 class Experiment:
-    """One scan: what was measured, what is known, what to measure next. Whoever measures calls `ask` and `tell`.
+    """One scan: what was measured, what is known, what to measure next. Whoever measures asks and tells.
 
-    Everything random hangs on `seed` and the number of measurements told, so an experiment that is told the same
-    measurements again continues exactly as the first one would have.
+    Everything random hangs on `seed` and the number of measurements told, so an experiment that is told the
+    same measurements again continues exactly as the first one would have.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Experiment:
         self._previous, self._draws, self._decision = self._draws, None, None
 
     def step(self, *, last: bool = False) -> Step:
-        """The latest measurement as a step of the scan; unless it was the `last` one, the next design is decided."""
+        """The latest measurement as a step; unless it was the `last` one, the next design is decided."""
         start = time.perf_counter()
         following = None if last or not self.free else self.decide()
         seconds = time.perf_counter() - start if following else 0.0
@@ -109,8 +109,8 @@ class Experiment:
         bad = int((~torch.isfinite(values)).sum())
         if bad:
             raise ValueError(
-                f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite numbers: "
-                "mask dead detector bins and check the flat field, then measure it again"
+                f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
+                "numbers: mask dead detector bins and check the flat field, then measure it again"
             )
 
 
@@ -120,7 +120,7 @@ def run(
     *,
     until: Callable[[Experiment], bool],
 ) -> Iterator[Step]:
-    """Measures until told to stop or nothing is left, yielding after each measurement (paper, Algorithm 1)."""
+    """Measures until told to stop or nothing is left, yielding after each one (paper, Algorithm 1)."""
     while experiment.free and not until(experiment):
         design = experiment.ask()
         experiment.tell(design, measure(design))

@@ -21,4 +21,5 @@ def ssim(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float =
     """Structural similarity by scikit-image, 7 x 7 window; `peak` is the prior's intensity range."""
     from skimage.metrics import structural_similarity
 
-    return float(structural_similarity(truth.cpu().numpy(), image.cpu().numpy(), win_size=7, data_range=peak))
+    arrays = (truth.cpu().numpy(), image.cpu().numpy())
+    return float(structural_similarity(*arrays, win_size=7, data_range=peak))  # pyright: ignore[reportArgumentType]

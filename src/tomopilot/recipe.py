@@ -63,7 +63,7 @@ class Method:
         check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS])
         if self.policy in ADAPTIVE and self.posterior in PRIOR_FREE:
             raise ValueError(
-                f"{self.posterior} gives one image, and {self.policy} compares samples; use one of {', '.join(ORDERS)}"
+                f"{self.posterior} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
             )
         if self.posterior in POSTERIORS and self.prior is None:
             raise ValueError(
@@ -96,7 +96,7 @@ def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None
 
 
 def make_noise(text: str, clean: Tensor, size: int) -> Noise:
-    """`none`, `relative:0.01` (of the root mean square of `clean`, all noiseless data), `gaussian:STD`, `poisson:I0`."""
+    """`none`, `relative:0.01` (of the rms of `clean`, all noiseless data), `gaussian:STD`, `poisson:I0`."""
     kind, _, number = text.partition(":")
     try:
         if kind == "none" and not number:
@@ -119,8 +119,9 @@ def check_image(image: NamedImage, prior: Prior) -> None:
     margin = MARGIN * (prior.high - prior.low)
     if low < prior.low - margin or high > prior.high + margin:
         raise ValueError(
-            f"{image.name} has values from {low:g} to {high:g}, but the prior {prior.card.get('name')!r} knows images in "
-            f"[{prior.low:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}); rescale the image"
+            f"{image.name} has values from {low:g} to {high:g}, but the prior {prior.card.get('name')!r} "
+            f"knows images in [{prior.low:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
+            "rescale the image"
         )
 
 

@@ -34,7 +34,7 @@ class Observation:
         return self.noise.precision(self.values)
 
     def misfit(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, " b"]:
-        """Half the weighted sum of squares: minus the log likelihood of each image, up to a constant (paper, Eq. 2)."""
+        """Half the weighted sum of squares, minus the log likelihood up to a constant (paper, Eq. 2)."""
         residual = self.operator.forward(x) - self.values.to(x)
         return (self.precision.to(x) * residual.abs().square()).flatten(1).sum(1) / 2
 
@@ -52,7 +52,7 @@ class Data:
     """All that was measured of one image, and nothing else. Without observations, every image fits."""
 
     image_shape: tuple[int, ...]
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     observations: tuple[Observation, ...] = ()
 
     def __len__(self) -> int:

@@ -43,7 +43,7 @@ TARGET = 30.0  # dB
 
 @dataclass(frozen=True)
 class Plan:
-    """All that determines the numbers of a study; it is kept with the run, and a resumed run reads it from there."""
+    """All that determines the numbers of a study; kept with the run, so that resuming needs nothing else."""
 
     images: tuple[str, ...]  # specs of single images
     methods: tuple[Method, ...]
@@ -64,11 +64,11 @@ class Plan:
             raise ValueError("a study needs at least one image and one method")
         if not 1 <= self.budget <= self.angles:
             raise ValueError(
-                f"the budget is {self.budget} measurements; expected 1 to {self.angles}, the designs there are"
+                f"the budget is {self.budget} measurements; expected 1 to {self.angles}, the number of angles"
             )
         if self.at is not None and not all(1 <= count <= self.budget for count in self.at):
             raise ValueError(
-                f"counts to judge at are {list(self.at)}; expected numbers from 1 to the budget, {self.budget}"
+                f"counts to judge at are {list(self.at)}; expected 1 to the budget, {self.budget}"
             )
         if self.start < 0 or self.count < 1:
             raise ValueError(
@@ -118,7 +118,7 @@ def _prior(name: str, device: str) -> Prior:
 
 
 def check(plan: Plan) -> None:
-    """Reads every image and prior once and builds every part, so that a wrong one is refused before the first scan."""
+    """Reads every image and prior once, so that a wrong one is refused before the first scan."""
     for spec in plan.images:
         (image,) = read_images(spec)
         operator = make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
@@ -172,8 +172,8 @@ class Judge:
         step = take()
         method, plan = self.scan.method, self.plan
         row: Row = {
-            "image": plan.label(self.scan.image), "prior": method.prior, "posterior": method.posterior, "policy": method.policy,
-            "seed": plan.seed, "count": step.count, "design": step.design, "setting": math.degrees(step.setting),  # pyright: ignore[reportArgumentType]
+            "image": plan.label(self.scan.image), **asdict(method), "seed": plan.seed, "count": step.count,
+            "design": step.design, "setting": self.operator.settings[step.design].rad2deg().item(),
             "psnr": None, "ssim": None, "rmse": None, "spread": None, "seconds": step.seconds,
             "network_evaluations": 0, "estimate_seconds": None,
         }  # fmt: skip
@@ -290,7 +290,7 @@ def curve(rows: list[Row]) -> dict[str, dict[str, float | None]]:
 
 
 def reaches(points: Mapping[str, Mapping[str, float | None]], target: float = TARGET) -> float | None:
-    """Measurements at which the mean PSNR first reaches the target, linear between judged counts; None if never."""
+    """Measurements at which the mean PSNR first reaches the target; linear in between, None if never."""
     before: tuple[int, float] | None = None
     for count, point in points.items():
         value = point["psnr_mean"]

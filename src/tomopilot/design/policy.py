@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.measure.operator import Operator
-from tomopilot.records import Decision, Draws, Forecast
 from tomopilot.randomness import stream
+from tomopilot.records import Decision, Draws, Forecast
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class InOrder:
 
 @dataclass(frozen=True)
 class Greedy:
-    """The free design of highest score (paper, Algorithm 1); the first `start` measurements follow `opening`."""
+    """The free design of highest score (paper, Algorithm 1), after `start` measurements by `opening`."""
 
     score: Callable[[Forecast], Float[Tensor, " n"]]
     opening: Policy

@@ -1,4 +1,4 @@
-"""What a run has measured and found so far, on disk before anything else happens: SQLite with a write-ahead log."""
+"""What a run has measured and found so far, in SQLite: on disk before anything else happens."""
 
 import json
 import sqlite3
@@ -21,8 +21,8 @@ create table if not exists steps (scan text, number integer, row text, primary k
 class Archive:
     """Measured blocks and judged steps of any number of scans, each known by a name.
 
-    What a method has returned from is on disk, also after the process or the machine is killed. Any number of processes
-    may write different scans at once.
+    What a method has returned from is on disk, also after the process or the machine is killed. Any number of
+    processes may write different scans at once.
     """
 
     def __init__(self, path: Path) -> None:

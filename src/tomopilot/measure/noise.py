@@ -43,9 +43,9 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Poisson:
-    """Photon counts of a beam with `i0` photons per detector bin, turned into line integrals by the logarithm.
+    """Photon counts, `i0` per detector bin without a sample, turned into line integrals by the logarithm.
 
-    value = -log(counts / i0) / attenuation, where `attenuation` is the absorption of one unit of image value over
+    value = -log(counts / i0) / attenuation; `attenuation` is the absorption of one unit of image value over
     one pixel. The logarithm's variance, 1 / counts, is the weight in the misfit. Bins that saw no photon
     count as a tenth of one.
     """

@@ -16,9 +16,11 @@ CHUNK = 2**24  # weights of a projection matrix that are held at once, about 0.4
 class Radon(Operator):
     """Line integrals of a square image along parallel rays, in image value times pixel width.
 
-    With x to the right and y upwards from the image's centre, in pixels, detector bin t of angle theta integrates over
+    With x to the right and y upwards from the image's centre, in pixels, detector bin t of angle theta
+    integrates over
     x cos(theta) + y sin(theta) = t: 0 radians sums along columns, and angles turn counter-clockwise.
-    Rays are sampled once per image row (or column, whichever they cross more steeply) with linear interpolation
+    Rays are sampled once per image row (or column, whichever they cross more steeply) with linear
+    interpolation
     (Joseph 1982). The weights are one sparse matrix, so the adjoint is its exact transpose; images so large
     that the matrix would not fit are projected in chunks of angles whose weights are made anew.
     """
@@ -71,13 +73,13 @@ class Radon(Operator):
         return total.unflatten(1, self.image_shape)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _matrices(self, like: Tensor):
-        """Projection matrix and its transpose for every chunk of angles, kept where there is only one chunk."""
+        """Projection matrix and its transpose for each chunk of angles, kept where one chunk is all."""
         chunks = self.angles.to(like.device).split(self._per_chunk)
-        if len(chunks) > 1:
+        if len(chunks) > 1:  # made anew each time
             return (projection_matrix(self.size, self.bins, angles, like.dtype) for angles in chunks)
-        key = (like.dtype, like.device)
+        key, (angles,) = (like.dtype, like.device), chunks
         if key not in self._stored:
-            self._stored[key] = projection_matrix(self.size, self.bins, chunks[0], like.dtype)
+            self._stored[key] = projection_matrix(self.size, self.bins, angles, like.dtype)
         return [self._stored[key]]
 
 

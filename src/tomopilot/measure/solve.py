@@ -17,7 +17,7 @@ def inner(x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
 def conjugate_gradients(
     apply: Callable[[Images], Images], b: Images, x: Images, steps: int, tolerance: float = 0.0
 ) -> Images:
-    """Up to `steps` iterations towards apply(x) = b for a symmetric positive `apply`, with one step size per image.
+    """Iterations towards apply(x) = b for a symmetric positive `apply`, with one step size per image.
 
     An image whose residual has fallen to `tolerance` times |b| stays as it is.
     """
@@ -38,7 +38,7 @@ def conjugate_gradients(
 
 
 def largest_eigenvalue(apply: Callable[[Images], Images], like: Images, steps: int = 30) -> float:
-    """Largest eigenvalue of a symmetric positive `apply` on images shaped as `like` (1, *image), by power iteration.
+    """Largest eigenvalue of a symmetric positive `apply` by power iteration; `like` is (1, *image).
 
     The start has no zero in any direction that matters: a constant image with a small fixed ripple.
     """

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class FoldedUNet(nn.Module):
     """A convolutional U-Net on images whose `fold` x `fold` pixel blocks are channels.
 
-    Folding makes a pixel's first convolution `fold`^2 times cheaper, which is what keeps 128 x 128 images usable
+    Folding makes a pixel's first convolution `fold`^2 times cheaper, which is what keeps 128 x 128 images
+    usable
     on two CPU cores. The network is fully convolutional: it takes any size that is a multiple of `multiple`.
     """
 

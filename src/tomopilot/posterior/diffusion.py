@@ -14,7 +14,7 @@ from tomopilot.records import Data, Draws
 
 @dataclass(frozen=True)
 class DiffusionPosterior:
-    """A guided reverse diffusion over the noise levels `sigmas` (descending, image units), all samples in one batch.
+    """A guided reverse diffusion over noise levels `sigmas` (descending, image units), in one batch.
 
     Without data, the samples are the prior's.
     """

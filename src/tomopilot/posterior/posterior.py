@@ -11,7 +11,7 @@ from tomopilot.records import Data, Draws
 @runtime_checkable
 class Posterior(Protocol):
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        """`count` images that agree with the data; `previous` are the draws of an earlier moment of the scan."""
+        """`count` images that agree with the data; `previous` are the draws of an earlier moment."""
         ...
 
 

@@ -21,8 +21,8 @@ def ddim(
 ) -> Float[Tensor, "b *image"]:
     """Denoise, put noise of the next level back, repeat; ends with a denoised image.
 
-    `eta` is the share of fresh noise (Song et al. 2020). 1 is the stochastic encoding of the paper (App. A): x* plus
-    new noise; 0 keeps the noise estimated from the image itself.
+    `eta` is the share of fresh noise (Song et al. 2020). 1 is the stochastic encoding of the paper (App. A):
+    x* plus new noise; 0 keeps the noise estimated from the image itself.
     """
     for sigma, following in pairwise([*sigmas.tolist(), 0.0]):
         clean = denoise(x, torch.full((len(x),), sigma, device=x.device))

@@ -13,7 +13,8 @@ def random_views(
 ) -> Float[Tensor, "b crop crop"]:
     """One random square of each image, `crop` pixels wide.
 
-    A share `rotated` of the views is turned by any angle and magnified by 1 ... `zoom`, bicubically, within the image
+    A share `rotated` of the views is turned by any angle and magnified by 1 ... `zoom`, bicubically, within
+    the image
     where the turned square fits (reflected at its edge where not). The others are exact pixels: a quarter
     turn, perhaps mirrored, of a square cut on the grid.
     """

@@ -31,8 +31,9 @@ class Prior(Scaled):
         """Raises where the network cannot take images of this shape."""
         if len(image_shape) != 2 or any(side % self.multiple for side in image_shape):
             raise ValueError(
-                f"the image is {' x '.join(map(str, image_shape))} pixels, but the prior {self.card.get('name')!r} "
-                f"takes two-dimensional images whose sides are multiples of {self.multiple}; crop, pad or rescale it"
+                f"the image is {' x '.join(map(str, image_shape))} pixels, but the prior "
+                f"{self.card.get('name')!r} takes two-dimensional images with sides that are multiples of "
+                f"{self.multiple}: crop or pad it"
             )
 
 
@@ -81,7 +82,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def load_prior(name: str | Path, device: torch.device | str = "cpu") -> Prior:
-    """A prior by name (`tomopilot priors` lists them) or folder, checked against its card's hash, shapes and types.
+    """A prior by name (`tomopilot priors` lists them) or folder, checked against its card.
 
     >>> load_prior("chip-128").scale
     0.5
@@ -132,6 +133,6 @@ def _check_weights(folder: Path, weights: Mapping[str, Tensor], network: nn.Modu
     )
     if wrong:
         raise ValueError(
-            f"the weights in {folder} do not fit the network of its card: {len(wrong)} tensors are missing, of another "
-            f"shape or type, or not finite, the first is {wrong[0]!r}; train or fetch the prior again"
+            f"the weights in {folder} do not fit the network of its card: {len(wrong)} tensors are missing, "
+            f"of another shape or type, or not finite, the first is {wrong[0]!r}; train or fetch the prior again"
         )

@@ -27,8 +27,8 @@ def per_image(sigma: Float[Tensor, " b"], like: Tensor) -> Tensor:
 class Preconditioned(nn.Module):
     """A DDPM network as a denoiser of images in [-1, 1]: Tweedie's formula (paper, Eq. 7).
 
-    With a = 1 / sqrt(1 + sigma^2) and s = sigma a, the network sees a (clean + sigma noise) at DDPM's time t and
-    predicts `epsilon` (the noise) or `v` (a noise - s clean).
+    With a = 1 / sqrt(1 + sigma^2) and s = sigma a, the network sees a (clean + sigma noise) at DDPM's time t
+    and predicts `epsilon` (the noise) or `v` (a noise - s clean).
     """
 
     def __init__(self, network: nn.Module, prediction: str = "v") -> None:
@@ -53,7 +53,7 @@ class Preconditioned(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A denoiser of images in [-1, 1] as one of images in [`low`, `high`], the intensity range in image units."""
+    """A denoiser of images in [-1, 1] as one of images in [`low`, `high`], in image units."""
 
     def __init__(self, denoise: Denoiser, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()

@@ -143,7 +143,7 @@ class Trainer:
         save_prior(out, self.average, {**card, **facts})
 
     def load(self, out: Path) -> None:
-        """Continues from `out`; the recipe must be the one it was started with, except for its number of steps."""
+        """Continues from `out`; the recipe must be the same, except for its number of steps."""
         try:
             with safetensors.safe_open(out / STATE, "pt") as file:
                 note = json.loads(file.metadata()["note"])
@@ -181,7 +181,7 @@ def to_network_range(images: Tensor, limits: tuple[float, float]) -> Float[Tenso
 
 @torch.no_grad()
 def validate(prior: Prior, images: Float[Tensor, "n h w"]) -> dict[str, float]:
-    """Mean squared error of the denoised image at each noise level, in units of the network's range squared."""
+    """Mean squared error of the denoised image at each noise level, for images in [-1, 1]."""
     clean = to_network_range(images, (prior.low, prior.high)).to(next(prior.parameters()).device)
     errors = {}
     for level in LEVELS:
@@ -205,7 +205,7 @@ def train(
     device: torch.device | str = "cpu",
     resume: bool = False,
 ) -> Iterator[Progress]:
-    """Trains on `images` (n, h, w), saving into `out`; yields once a step, so that the caller may watch or stop."""
+    """Trains on `images` (n, h, w), saving into `out`; yields each step, so that the caller may watch."""
     validation = validation[torch.linspace(0, len(validation) - 1, min(VALIDATED, len(validation))).long()]
     trainer = Trainer(training, device)
     if resume:

@@ -11,9 +11,10 @@ from tomopilot.randomness import stream
 
 
 class Simulated:
-    """Measures designs of `operator` on a known image. The noise of a design hangs on `seed` and the design alone.
+    """Measures designs of `operator` on a known image; noise hangs on `seed` and the design alone.
 
-    With `finer` above 1 the projections are computed on a grid that many times finer than the reconstruction's, from
+    With `finer` above 1 the projections are computed on a grid that many times finer than the
+    reconstruction's, from
     square pixels, and averaged over each detector bin, so that reconstruction cannot profit from sharing the
     projector (the inverse crime). It needs a `Radon` operator.
     """
@@ -29,7 +30,7 @@ class Simulated:
     ) -> None:
         if tuple(image.shape) != operator.image_shape:
             raise ValueError(
-                f"the image has shape {tuple(image.shape)}, but the operator measures {operator.image_shape}; "
+                f"the image has shape {tuple(image.shape)}, the operator measures {operator.image_shape}: "
                 "crop or rescale it"
             )
         if finer < 1 or (finer > 1 and not isinstance(operator, Radon)):

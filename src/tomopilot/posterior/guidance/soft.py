@@ -11,10 +11,10 @@ from tomopilot.records import Data
 
 @dataclass(frozen=True)
 class Soft:
-    """A few gradient steps from the denoised image towards the data, stopped early (paper, Sec. 3.1 and App. A, Eq. 11).
+    """A few gradient steps from the denoised image towards the data (paper, Sec. 3.1 and App. A, Eq. 11).
 
-    Each step looks at a batch of at most `batch` angles, so its time does not grow with the number of angles; the
-    batches take turns. The step size is 1 / L of the batch, L the largest eigenvalue of its A^T W A.
+    Each step looks at a batch of at most `batch` angles, so its time does not grow with the number of angles;
+    the batches take turns. The step size is 1 / L of the batch, L the largest eigenvalue of its A^T W A.
     """
 
     steps: int = 50

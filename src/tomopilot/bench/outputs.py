@@ -1,0 +1,89 @@
+"""What a study leaves in its folder: `summary.json`, `results.csv`, scan files, `report.html`."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from tomopilot.bench.plots import Pictures
+from tomopilot.bench.report import compare_report, simulate_report
+from tomopilot.bench.study import Plan, Row, finish, scans, summarise
+from tomopilot.files.archive import Archive
+from tomopilot.files.images import read_images
+from tomopilot.files.nexus import ScanFile
+from tomopilot.prior.checkpoint import write_atomically
+
+COLUMNS = (
+    "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
+    "spread", "seconds", "network_evaluations", "estimate_seconds",
+)  # fmt: skip
+FACTS = ("operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "seed", "device")
+LISTS = ("psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations")
+
+
+def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One scan: names, and lists as long as the number of measurements (None where it was not judged)."""
+    first = rows[0]
+    return {
+        **{key: first[key] for key in ("image", "prior", "posterior", "policy", "seed")},
+        "designs": [row["design"] for row in rows],
+        "settings": [row["setting"] for row in rows],
+        "setting_unit": "degrees",
+        **{key: [row[key] for row in rows] for key in LISTS},
+        "split": {part: sum(row["split"][part] for row in rows) for part in first["split"]},
+    }
+
+
+def pictures_of(scan: ScanFile, spec: str) -> Pictures:
+    """A finished virtual scan beside the image it was a scan of."""
+    (image,) = read_images(spec)
+    return Pictures(image.name, image.pixels.numpy(), scan.reconstruction, scan.uncertainty, scan.samples)
+
+
+def leave_simulation(
+    out: Path, plan: Plan, facts: dict[str, str], archive: Archive, rows: list[Row]
+) -> dict[str, Any]:
+    """All files of a finished `simulate`; returns the summary."""
+    (method,) = plan.methods
+    settings = {key: getattr(plan, key) for key in FACTS}
+    named = {key: getattr(method, key) for key in ("prior", "posterior", "policy")}
+    summary: dict[str, Any] = {**facts, **settings, **named}
+    provenance = {key: str(value) for key, value in summary.items()}
+    pictures, entries = [], []
+    for index, scan in enumerate(scans(plan)):
+        name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
+        pictures.append(pictures_of(finish(plan, scan, archive, out / name, provenance), scan.image))
+        entries.append(scan_entry(archive.steps(scan.key)))
+    summary["images"] = entries
+    _write(out, summary, rows)
+    simulate_report(out, summary, pictures)
+    return summary
+
+
+def leave_comparison(out: Path, plan: Plan, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
+    """All files of a finished `compare`; returns the summary."""
+    own: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        own.setdefault(tuple(row[key] for key in ("image", "prior", "posterior", "policy")), []).append(row)
+    named = {
+        key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
+        for key in ("prior", "posterior", "policy")
+    }
+    summary = {
+        **facts,
+        **{key: getattr(plan, key) for key in FACTS},
+        **named,
+        "methods": summarise(plan, rows),
+        "images": [scan_entry(scan) for scan in own.values()],
+    }
+    _write(out, summary, rows)
+    compare_report(out, summary, rows)
+    return summary
+
+
+def _write(out: Path, summary: dict[str, Any], rows: list[Row]) -> None:
+    write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
+    with open(out / "results.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([row[column] for column in COLUMNS] for row in rows)

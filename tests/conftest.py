@@ -1,0 +1,23 @@
+"""Shared fixtures. Shapes in signatures are checked here, and only here, at run time."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("tomopilot", "beartype.beartype")  # before anything imports tomopilot
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    folder = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"needs the data sets; {folder} is not a folder (set TOMOPILOT_DATA)")
+    return folder
