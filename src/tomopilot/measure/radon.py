@@ -74,10 +74,10 @@ class Radon(Operator):
 
     def _matrices(self, like: Tensor):
         """Projection matrix and its transpose for each chunk of angles, kept where one chunk is all."""
-        chunks = self.angles.to(like.device).split(self._per_chunk)
-        if len(chunks) > 1:  # made anew each time
-            return (projection_matrix(self.size, self.bins, angles, like.dtype) for angles in chunks)
-        key, (angles,) = (like.dtype, like.device), chunks
+        angles, key = self.angles.to(like.device), (like.dtype, like.device)
+        if len(angles) > self._per_chunk:
+            chunks = angles.split(self._per_chunk)
+            return (projection_matrix(self.size, self.bins, chunk, like.dtype) for chunk in chunks)
         if key not in self._stored:
             self._stored[key] = projection_matrix(self.size, self.bins, angles, like.dtype)
         return [self._stored[key]]

@@ -134,5 +134,5 @@ def _check_weights(folder: Path, weights: Mapping[str, Tensor], network: nn.Modu
     if wrong:
         raise ValueError(
             f"the weights in {folder} do not fit the network of its card: {len(wrong)} tensors are missing, "
-            f"of another shape or type, or not finite, the first is {wrong[0]!r}; train or fetch the prior again"
+            f"of another shape or type, or not finite, first {wrong[0]!r}; train or fetch the prior again"
         )
