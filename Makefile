@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: env
 	@rm -rf runs/demo
-	$(BIN)/tomopilot simulate phantom:chip::7 --count 4 --budget 16 --out runs/demo
+	$(BIN)/tomopilot simulate phantom:chip::2 --count 4 --budget 16 --out runs/demo
 
 test: env
 	$(BIN)/python -m pytest -q

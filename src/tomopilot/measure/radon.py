@@ -65,7 +65,8 @@ class Radon(Operator):
                 f"images have shape {tuple(x.shape[1:])}, but this operator projects {self.image_shape}"
             )
         parts = [_Product.apply(x.flatten(1), *pair) for pair in self._matrices(x)]
-        return torch.cat(parts, 1).unflatten(1, (-1, self.bins))
+        flat = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return flat.unflatten(1, (-1, self.bins))
 
     def adjoint(self, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b h w"]:
         parts = zip(y.split(self._per_chunk, 1), self._matrices(y), strict=True)

@@ -30,7 +30,7 @@ class TotalVariation:
     Chambolle & Pock 2011, Algorithm 1. `weight` is in units of the unweighted sum of squares of projections.
     """
 
-    weight: float = 1.0
+    weight: float = 0.5
     steps: int = 300
 
     @torch.no_grad()
