@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from operator import index
 
 import torch
 from torch import Tensor
@@ -38,8 +39,7 @@ class Experiment:
         self.data = Data(operator.image_shape, operator.device)
         self.designs: list[int] = []  # measured, in the order told
         self.pending: set[int] = set()  # asked for, not yet told
-        self._draws: Draws | None = None
-        self._previous: Draws | None = None
+        self._moment = _Moment(self, None)
         self._decision: Decision | None = None
 
     @property
@@ -53,10 +53,7 @@ class Experiment:
 
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
-        if self._draws is None:
-            rng = stream(self.seed, "draws", self.count_told)
-            self._draws = self.posterior.sample(self.data, self.count, rng=rng, previous=self._previous)
-        return self._draws
+        return self._moment.draws()
 
     def decide(self) -> Decision:
         """The design that `ask` would give now."""
@@ -79,12 +76,15 @@ class Experiment:
 
     def tell(self, design: int, values: Tensor) -> None:
         """Takes the measurement of a design: asked for or not, in any order, repeated or not."""
+        design = index(design)
         self._check(design, values)
+        if not (values.is_floating_point() or values.is_complex()):
+            values = values.float()
         values = values.to(self.operator.device)
         self.data = self.data.add(self.operator, design, values, self.noise)
         self.designs.append(design)
         self.pending.discard(design)
-        self._previous, self._draws, self._decision = self._draws, None, None
+        self._moment, self._decision = _Moment(self, self._moment.latest), None
 
     def step(self, *, last: bool = False) -> Step:
         """The latest measurement as a step; unless it was the `last` one, the next design is decided."""
@@ -92,9 +92,8 @@ class Experiment:
         following = None if last or not self.free else self.decide()
         seconds = time.perf_counter() - start if following else 0.0
         design = self.designs[-1]
-        return Step(
-            self.count_told, design, self.operator.settings[design].tolist(), seconds, following, self.draws
-        )
+        setting = self.operator.settings[design].tolist()
+        return Step(self.count_told, design, setting, seconds, following, self._moment.draws)
 
     def _check(self, design: int, values: Tensor) -> None:
         if not 0 <= design < len(self.operator):
@@ -112,6 +111,24 @@ class Experiment:
                 f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
                 "numbers: mask dead detector bins and check the flat field, then measure it again"
             )
+
+
+class _Moment:
+    """What is known between two measurements: the posterior is drawn when somebody first looks."""
+
+    def __init__(self, experiment: Experiment, previous: Draws | None) -> None:
+        self.posterior, self.data, self.count = experiment.posterior, experiment.data, experiment.count
+        self.keys = (experiment.seed, "draws", experiment.count_told)
+        self.latest = self.previous = previous
+        self.drawn = False
+
+    def draws(self) -> Draws:
+        if not self.drawn:
+            rng = stream(*self.keys)
+            self.latest = self.posterior.sample(self.data, self.count, rng=rng, previous=self.previous)
+            self.drawn, self.previous = True, None
+        assert self.latest is not None
+        return self.latest
 
 
 def run(

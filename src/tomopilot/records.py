@@ -73,9 +73,14 @@ class Data:
 
     def batches(self, size: int) -> list["Data"]:
         """These data in parts of at most `size` designs a family, each spread over all the measured ones."""
-        count = max(-(-len(part.index) // size) for part in self.observations)
+        count = max((-(-len(part.index) // size) for part in self.observations), default=0)
         return [
-            replace(self, observations=tuple(_every(part, first, count) for part in self.observations))
+            replace(
+                self,
+                observations=tuple(
+                    _every(part, first, count) for part in self.observations if first < len(part.index)
+                ),
+            )
             for first in range(count)
         ]
 
@@ -126,7 +131,10 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One measurement taken, and the next one decided."""
+    """One measurement taken, and the next one decided.
+
+    Its `draws` stay those of this moment, also when the scan has gone on.
+    """
 
     count: int  # measurements taken so far
     design: int

@@ -1,6 +1,5 @@
 """What a training leaves to look at: a sheet of samples beside training slices, and the validation curve."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tomopilot.files.images import read_images
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.checkpoint import load_prior
 from tomopilot.prior.schedule import ddpm
+from tomopilot.prior.train import read_history
 from tomopilot.randomness import stream
 
 
@@ -44,7 +44,9 @@ def write_sheets(folder: Path, images: Float[Tensor, "n h w"], device: str, *, c
     panels[2, 0].set_title("training slices", loc="left")
     figure.savefig(folder / "samples.png", dpi=110)
 
-    history = json.loads((folder / "history.json").read_text())
+    history = read_history(folder)
+    if not history:
+        return
     figure = Figure((7, 4.2), layout="constrained")
     panel = figure.subplots()
     for level in history[-1]["validation"]:

@@ -26,6 +26,8 @@ class Choice:
 
 @runtime_checkable
 class Policy(Protocol):
+    """Who decides what is measured next."""
+
     def choose(self, choice: Choice) -> Decision: ...
 
 
@@ -37,7 +39,12 @@ class InOrder:
 
     def choose(self, choice: Choice) -> Decision:
         free = set(choice.free)
-        return Decision(next(design for design in self.order if design in free))
+        for design in self.order:
+            if design in free:
+                return Decision(design)
+        raise ValueError(
+            f"the order of {len(self.order)} designs is used up, and {len(free)} others are free"
+        )
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class Greedy:
         draws = choice.draw()
         if len(draws.images) < 2:
             raise ValueError(
-                f"{self.score.__name__} compares samples, but the posterior gave {len(draws.images)} image; "
+                f"{getattr(self.score, '__name__', self.score)} compares samples, but the posterior gave "
+                f"{len(draws.images)} image; "
                 "ask for at least 2 samples, or use a fixed order such as uniform"
             )
         index = torch.tensor(choice.free)
@@ -67,7 +75,7 @@ class Greedy:
 
 
 def bisect_order(n: int) -> list[int]:
-    """Designs so that each new one halves a widest gap: the uniform baseline of the paper (Sec. 4.3).
+    """Designs so that each new one halves a widest gap, within one design: the paper's uniform order.
 
     >>> bisect_order(8)
     [0, 4, 2, 6, 1, 5, 3, 7]

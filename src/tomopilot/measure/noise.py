@@ -10,6 +10,8 @@ from torch import Tensor
 
 @runtime_checkable
 class Noise(Protocol):
+    """How a measurement differs from its noiseless value."""
+
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
         """A noisy measurement of noiseless values."""
         ...

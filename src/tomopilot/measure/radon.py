@@ -32,7 +32,7 @@ class Radon(Operator):
             raise ValueError(
                 f"angles are {angles!r}; expected a list of at least one finite angle in radians"
             )
-        self.size, self.angles, self.bins = size, angles, bins or size
+        self.size, self.angles, self.bins = size, angles, size if bins is None else bins
         if self.bins < 1:
             raise ValueError(f"the detector has {bins} bins; it needs at least 1")
         self._per_chunk = max(1, CHUNK // (2 * size * self.bins))
@@ -69,9 +69,16 @@ class Radon(Operator):
         return flat.unflatten(1, (-1, self.bins))
 
     def adjoint(self, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b h w"]:
+        self.check_projections(y)
         parts = zip(y.split(self._per_chunk, 1), self._matrices(y), strict=True)
         total = sum(_Product.apply(part.flatten(1), back, there) for part, (there, back) in parts)
         return total.unflatten(1, self.image_shape)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def check_projections(self, y: Tensor) -> None:
+        """Raises where `y` cannot be a batch of this operator's projections."""
+        came, expected = tuple(y.shape[1:]), (len(self), self.bins)
+        if came != expected:
+            raise ValueError(f"projections have shape {came}; expected (angles, bins) = {expected}")
 
     def _matrices(self, like: Tensor):
         """Projection matrix and its transpose for each chunk of angles, kept where one chunk is all."""
@@ -173,6 +180,7 @@ def filtered_backprojection(radon: Radon, y: Float[Tensor, "b n bins"]) -> Float
     Beyond the detector, a projection is continued by its outermost values: where the object is wider than the
     detector this is far better than zeros, and elsewhere it is the same.
     """
+    radon.check_projections(y)
     ramp = _ramp(2 * radon.bins).to(y)
     length, margin = 2 * (len(ramp) - 1), radon.bins // 2
     padded = torch.nn.functional.pad(y, (margin, radon.bins - margin), mode="replicate")

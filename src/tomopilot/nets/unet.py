@@ -1,5 +1,7 @@
 """The network of a prior: a U-Net that folds blocks of pixels into channels before it works."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,9 +17,13 @@ class FoldedUNet(nn.Module):
     """
 
     def __init__(
-        self, fold: int = 4, widths: tuple[int, ...] = (64, 96, 128), layers: int = 1, groups: int = 8
+        self, fold: int = 4, widths: Sequence[int] = (64, 96, 128), layers: int = 1, groups: int = 8
     ) -> None:
         super().__init__()
+        if fold < 1 or layers < 1 or not widths or min(widths) < 1:
+            raise ValueError(
+                f"a network with fold {fold}, widths {list(widths)} and layers {layers} cannot be built"
+            )
         from diffusers.models.unets.unet_2d import UNet2DModel  # takes seconds to import
 
         self.fold = fold

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tomopilot.measure.radon import Radon, filtered_backprojection
 from tomopilot.measure.solve import largest_eigenvalue
-from tomopilot.records import Data, Draws
+from tomopilot.records import Data, Draws, Observation
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class FilteredBackProjection:
     """Filtered back-projection of the measured projections."""
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        (part,) = data.observations
+        part = _only(data)
         if not isinstance(part.operator, Radon):
             raise ValueError(f"fbp needs parallel-beam projections, but the data come from {part.operator!r}")
         image = filtered_backprojection(part.operator, part.values[None])
@@ -35,7 +35,7 @@ class TotalVariation:
 
     @torch.no_grad()
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        (part,) = data.observations
+        part = _only(data)
         operator, y = part.operator, part.values[None]
         x = torch.zeros(1, *data.image_shape, device=data.device)
         norm = (1.05 * largest_eigenvalue(lambda image: operator.adjoint(operator.forward(image)), x)) ** 0.5
@@ -52,6 +52,14 @@ class TotalVariation:
             following = following.clamp(min=0)
             ahead, x = 2 * following - x, following
         return Draws(x, x[0])
+
+
+def _only(data: Data) -> Observation:
+    if len(data.observations) != 1:
+        raise ValueError(
+            f"expected measurements of one kind, at least one; the data hold {len(data.observations)} kinds"
+        )
+    return data.observations[0]
 
 
 def _differences(x: Float[Tensor, "b h w"]) -> Float[Tensor, "2 b h w"]:

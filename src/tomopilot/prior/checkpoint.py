@@ -49,16 +49,26 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> None:
     """Tensors to a safetensors file, with `note` in its header."""
+    write_atomically(path, _serialised(tensors, note))
+
+
+def _serialised(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(plain, {"note": note}))
+    return safetensors.torch.save(plain, {"note": note})
 
 
 def save_prior(folder: Path, network: FoldedUNet, card: Mapping[str, Any]) -> None:
-    """Writes weights, then a card that carries their SHA-256."""
+    """Writes a card that carries the SHA-256 of the weights, then the weights.
+
+    The card also names the weights it replaces, so that a kill between the two leaves a prior that loads.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / WEIGHTS, network.state_dict())
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    write_atomically(folder / CARD, json.dumps({**card, "sha256": digest}, indent=2).encode())
+    content = _serialised(network.state_dict())
+    digests = {"sha256": hashlib.sha256(content).hexdigest(), "replaces_sha256": None}
+    if (folder / WEIGHTS).is_file():
+        digests["replaces_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    write_atomically(folder / CARD, json.dumps({**card, **digests}, indent=2).encode())
+    write_atomically(folder / WEIGHTS, content)
 
 
 def prior_folders() -> dict[str, Path]:
@@ -97,20 +107,23 @@ def load_prior(name: str | Path, device: torch.device | str = "cpu") -> Prior:
     card = read_card(folder)
     try:
         network = FoldedUNet(**card["network"])
-        weights = _read_weights(folder / WEIGHTS, card["sha256"])
-        _check_weights(folder, weights, network)
-        network.load_state_dict(weights)
-        return Prior(network, card).to(device).eval().requires_grad_(False)
-    except TypeError as error:
-        raise ValueError(f"{folder / CARD} describes a network this version cannot build ({error})") from None
+        prior = Prior(network, card)
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"{folder / CARD} describes a prior that cannot be built here ({error}); train or fetch it again"
+        ) from None
+    weights = _read_weights(folder / WEIGHTS, (card["sha256"], card.get("replaces_sha256")))
+    _check_weights(folder, weights, network)
+    network.load_state_dict(weights)
+    return prior.to(device).eval().requires_grad_(False)
 
 
-def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+def _read_weights(path: Path, digests: tuple[str, str | None]) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); fetch the prior again") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if hashlib.sha256(content).hexdigest() not in digests:
         raise ValueError(
             f"{path} is not the file its card describes (SHA-256 differs); fetch the prior again"
         )

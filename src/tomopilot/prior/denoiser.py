@@ -57,8 +57,10 @@ class Scaled(nn.Module):
 
     def __init__(self, denoise: Denoiser, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
-        if not high > low:
-            raise ValueError(f"the intensity range is [{low}, {high}]; its end must lie above its start")
+        if not float("-inf") < low < high < float("inf"):
+            raise ValueError(
+                f"the intensity range is [{low}, {high}]; expected two finite numbers, ascending"
+            )
         self.denoise, self.low, self.high = denoise, low, high
 
     @property

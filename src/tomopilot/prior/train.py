@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from torch import Tensor
 
 from tomopilot.nets.unet import FoldedUNet
 from tomopilot.prior.augment import random_views
-from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors
+from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors, write_atomically
 from tomopilot.prior.denoiser import per_image
 from tomopilot.prior.schedule import ddpm_sigmas
 from tomopilot.randomness import stream
 
 LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # validation noise, for images in [-1, 1]
 VALIDATED = 48  # images, spread over those given
-STATE = "state.safetensors"
+STATE, HISTORY = "state.safetensors", "history.json"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(training.seed)
             self.network = FoldedUNet(**training.network).to(device)
-        self.average = FoldedUNet(**training.network).to(device).requires_grad_(False).eval()
-        self.average.load_state_dict(self.network.state_dict())
+        self.average = deepcopy(self.network).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
@@ -152,9 +152,10 @@ class Trainer:
             raise ValueError(
                 f"{out} holds no training to resume ({error}); start one without --resume"
             ) from None
-        before = {**note["training"], "steps": self.training.steps}
-        if before != json.loads(json.dumps(asdict(self.training))):
-            changed = [key for key, value in asdict(self.training).items() if before.get(key) != value]
+        before, now = note["training"], json.loads(json.dumps(asdict(self.training)))
+        changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
+        changed = sorted(set(changed) - {"steps"})
+        if changed:
             raise ValueError(
                 f"the recipe differs from the one {out} was started with in {', '.join(changed)}"
             )
@@ -207,11 +208,12 @@ def train(
 ) -> Iterator[Progress]:
     """Trains on `images` (n, h, w), saving into `out`; yields each step, so that the caller may watch."""
     validation = validation[torch.linspace(0, len(validation) - 1, min(VALIDATED, len(validation))).long()]
+    out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(training, device)
+    history: list[dict[str, Any]] = []
     if resume:
         trainer.load(out)
-    history = json.loads((out / "history.json").read_text()) if resume and trainer.step else []
-    history = [entry for entry in history if entry["step"] <= trainer.step]
+        history = [entry for entry in read_history(out) if entry["step"] <= trainer.step]
     begun, first = time.monotonic(), trainer.step
     while trainer.step < training.steps:
         loss = trainer.update(images)
@@ -223,7 +225,7 @@ def train(
                 {"step": trainer.step, "images_seen": trainer.step * training.batch, "validation": errors}
             )
         if last or trainer.step % training.save_every == 0:
-            (out / "history.json").write_text(json.dumps(history, indent=1))
+            write_atomically(out / HISTORY, json.dumps(history, indent=1).encode())
             measured = history[-1]["validation"] if history else None
             trainer.save(
                 out, {**card, "validation_mse": measured, "validation_loss": denoising_loss(measured)}
@@ -233,6 +235,14 @@ def train(
             trainer.step, trainer.step * training.batch, loss, speed * training.batch,
             (training.steps - trainer.step) / speed, errors,
         )  # fmt: skip
+
+
+def read_history(out: Path) -> list[dict[str, Any]]:
+    """The validation curve of a training; empty where it is missing or damaged, which must not stop a resume."""
+    try:
+        return json.loads((out / HISTORY).read_text())
+    except (OSError, ValueError):
+        return []
 
 
 def denoising_loss(errors: Mapping[str, float] | None) -> float | None:

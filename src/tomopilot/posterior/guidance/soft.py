@@ -21,7 +21,9 @@ class Soft:
     batch: int = 8
 
     def __call__(self, denoise: Denoiser, data: Data) -> Denoiser:
-        batches = data.batches(self.batch)
+        batches = [part for part in data.batches(self.batch) if part.lipschitz > 0]
+        if not batches:
+            return denoise
 
         def guided(x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
             clean = denoise(x, sigma)

@@ -1,0 +1,69 @@
+import math
+
+import pytest
+import torch
+
+from tomopilot.measure import radon
+from tomopilot.measure.operator import Operator
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.testing import check_operator
+
+
+def chunked(size: int, angles: torch.Tensor) -> Radon:
+    """Projects two angles at a time, as images too large for one matrix do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(radon, "CHUNK", 2 * 2 * size * size)
+        return Radon(size, angles)
+
+
+OPERATORS: list[Operator] = [
+    Radon(8, half_turn(6)),
+    Radon(9, half_turn(5), bins=7),
+    Radon(8, half_turn(7), bins=16),  # wider than the diagonal
+    Radon(8, torch.tensor([0.3])),
+    Radon(8, torch.tensor([-4.0, 0.0, 0.1, math.pi / 4, math.pi / 2, 3 * math.pi / 4, math.pi, 9.0])),
+    Radon(8, half_turn(6).double()),
+    Radon(2, half_turn(3), bins=1),
+    chunked(8, half_turn(7)),
+]
+every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_laws(operator, dtype, rng):
+    check_operator(operator, rng=rng, dtype=dtype)
+
+
+@every
+def test_differentiable_twice(operator, rng):
+    small = operator[torch.arange(min(2, len(operator)))]
+    x = torch.randn(1, *small.image_shape, generator=rng, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(small.forward(x).shape, generator=rng, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(small.forward, x, fast_mode=True)
+    assert torch.autograd.gradcheck(small.adjoint, y, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: small.forward(x).square(), x, fast_mode=True)
+
+
+def test_chunks_change_nothing(rng):
+    parts, whole = chunked(8, half_turn(7)), Radon(8, half_turn(7))
+    assert parts._per_chunk == 2 and whole._per_chunk >= 7
+    x = torch.randn(2, 8, 8, generator=rng)
+    y = whole.forward(x)
+    torch.testing.assert_close(parts.forward(x), y)
+    torch.testing.assert_close(parts.adjoint(y), whole.adjoint(y))
+
+
+@every
+def test_works_under_no_grad(operator, rng):
+    with torch.no_grad():
+        check_operator(operator, rng=rng)
+
+
+@pytest.mark.gpu
+@every
+def test_gpu(operator, rng):
+    moved = operator.to("cuda")
+    check_operator(moved, rng=rng)
+    x = torch.randn(1, *operator.image_shape, generator=rng, dtype=torch.float64)
+    torch.testing.assert_close(moved.forward(x.cuda()).cpu(), operator.forward(x))

@@ -1,0 +1,121 @@
+import pytest
+import torch
+
+from tomopilot.design.acquisition import variance
+from tomopilot.design.policy import Choice, Greedy, InOrder, Policy, bisect_order, random_order
+from tomopilot.design.stopping import budget
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.records import Draws
+from tomopilot.testing import check_policy
+
+N = 7
+OPERATOR = Radon(8, half_turn(N))
+POLICIES: list[Policy] = [
+    InOrder(bisect_order(N)),
+    InOrder(random_order(N, seed=3)),
+    Greedy(variance, InOrder(bisect_order(N))),
+    Greedy(variance, InOrder(range(N)), start=3),
+]
+
+
+@pytest.fixture
+def draws(rng):
+    images = torch.rand(4, 8, 8, generator=rng)
+    return Draws(images, images.mean(0))
+
+
+def choice(free, draws, taken=1):
+    return Choice(OPERATOR, tuple(free), taken, lambda: draws)
+
+
+def never():
+    raise AssertionError("drew samples nobody needs")
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+def test_laws(policy, draws):
+    check_policy(policy, OPERATOR, draws)
+
+
+@pytest.mark.parametrize("n", [*range(1, 51), 180])
+def test_bisect_order_halves_a_widest_gap(n):
+    """On the circle of the half turn, to within the one design by which integers cannot be halved."""
+    order = bisect_order(n)
+    assert sorted(order) == list(range(n))
+    for count in range(1, n):
+        taken, new = sorted(order[:count]), order[count]
+        gaps = {a: b - a for a, b in zip(taken, [*taken[1:], taken[0] + n], strict=True)}
+        before = max(a for a in taken if a < new)
+        left, right = new - before, gaps[before] - (new - before)
+        assert abs(left - right) <= 1
+        assert gaps[before] >= max(gaps.values()) - 1
+
+
+def test_random_order_hangs_on_the_seed():
+    assert random_order(20, 1) == random_order(20, 1) != random_order(20, 2)
+    assert sorted(random_order(20, 1)) == list(range(20))
+
+
+def test_greedy_takes_the_highest_score_of_the_free_ones(draws):
+    scores = torch.tensor([3.0, 9.0, 1.0, 7.0, 5.0, 2.0, 8.0])
+    free = (0, 2, 3, 5)
+    decision = Greedy(lambda forecast: scores[list(free)], InOrder(range(N))).choose(choice(free, draws))
+    assert decision.design == 3
+    nan = torch.nan
+    expected = torch.tensor([3.0, nan, 1.0, 7.0, nan, 2.0, nan])
+    torch.testing.assert_close(decision.scores, expected, equal_nan=True)
+
+
+def test_greedy_forecasts_the_free_designs(draws):
+    seen = []
+
+    def score(forecast):
+        seen.append(forecast)
+        return variance(forecast)
+
+    Greedy(score, InOrder(range(N))).choose(choice((1, 4), draws))
+    projected = OPERATOR.forward(draws.images)[:, [1, 4]]
+    torch.testing.assert_close(seen[0].draws, projected)
+    torch.testing.assert_close(seen[0].guess, projected.mean(0))
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_opening_rules_the_first_measurements(start, draws):
+    greedy = Greedy(variance, InOrder([6, 5, 4, 3, 2, 1, 0]), start=start)
+    for taken in range(start):
+        decision = greedy.choose(Choice(OPERATOR, tuple(range(N - taken)), taken, never))
+        assert decision.design == N - taken - 1 and decision.scores is None
+    assert greedy.choose(choice(range(N), draws, taken=start)).scores is not None
+
+
+def test_a_fixed_order_draws_nothing():
+    assert InOrder([4, 2, 0]).choose(Choice(OPERATOR, (0, 2), 5, never)).design == 2
+
+
+def test_one_sample_is_too_few(draws):
+    one = Draws(draws.images[:1], draws.guess)
+    with pytest.raises(ValueError, match=r"variance compares samples.*1 image.*at least 2"):
+        Greedy(variance, InOrder(range(N))).choose(choice((0, 1), one))
+
+
+def test_one_sample_is_too_few_for_a_score_object(draws):
+    class Spread:
+        def __call__(self, forecast):
+            return variance(forecast)
+
+    with pytest.raises(ValueError, match="at least 2"):
+        Greedy(Spread(), InOrder(range(N))).choose(choice((0, 1), Draws(draws.images[:1], draws.guess)))
+
+
+def test_an_order_that_is_used_up_says_so():
+    with pytest.raises(ValueError, match="order"):
+        InOrder([0, 1]).choose(Choice(OPERATOR, (2, 3), 2, never))
+
+
+def test_budget():
+    class Told:
+        count_told = 3
+
+    assert budget(3)(Told()) and budget(2)(Told()) and not budget(4)(Told())
+    with pytest.raises(ValueError, match="at least 1"):
+        budget(0)

@@ -1,0 +1,74 @@
+import math
+
+import pytest
+import torch
+
+from tomopilot.measure.noise import Gaussian, Poisson
+
+NOISES = [Gaussian(0.0), Gaussian(0.3), Poisson(1e4, 0.05)]
+every = pytest.mark.parametrize("noise", NOISES, ids=repr)
+
+
+def test_gaussian_statistics(rng):
+    draws = Gaussian(0.3).sample(torch.full((40_000,), 2.0), rng=rng)
+    assert draws.mean().item() == pytest.approx(2.0, abs=5 * 0.3 / 200)
+    assert draws.std().item() == pytest.approx(0.3, rel=0.02)
+
+
+def test_poisson_statistics(rng):
+    i0, attenuation, clean = 1000.0, 0.05, 20.0
+    draws = Poisson(i0, attenuation).sample(torch.full((40_000,), clean), rng=rng)
+    counts = i0 * math.exp(-attenuation * clean)
+    bias = 1 / (2 * counts * attenuation)  # of the logarithm, to first order
+    assert draws.mean().item() == pytest.approx(clean + bias, abs=0.03)
+    assert draws.std().item() == pytest.approx(1 / (attenuation * math.sqrt(counts)), rel=0.02)
+
+
+@pytest.mark.parametrize("noise", [Gaussian(0.3), Poisson(2e3, 0.05)], ids=repr)
+def test_precision_is_the_inverse_variance(noise, rng):
+    clean = torch.tensor([5.0, 20.0])
+    draws = noise.sample(clean.expand(40_000, 2), rng=rng)
+    torch.testing.assert_close(noise.precision(clean) * draws.var(0), torch.ones(2), rtol=0.04, atol=0)
+
+
+def test_no_noise_leaves_values_and_weighs_them_equally(rng):
+    clean = torch.rand(3, 4, generator=rng)
+    torch.testing.assert_close(Gaussian().sample(clean, rng=rng), clean, rtol=0, atol=0)
+    torch.testing.assert_close(Gaussian().precision(clean), torch.ones(3, 4))
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_same_rng_same_noise(noise, dtype):
+    clean = torch.linspace(0, 30, 20, dtype=dtype)
+    first, second = (noise.sample(clean, rng=torch.Generator().manual_seed(3)) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert first.dtype == noise.precision(first).dtype == dtype
+
+
+def test_complex_values_have_real_precision(rng):
+    clean = torch.zeros(20_000, dtype=torch.complex64)
+    draws = Gaussian(0.5).sample(clean, rng=rng)
+    assert draws.abs().square().mean().item() == pytest.approx(0.25, rel=0.04)
+    assert not Gaussian(0.5).precision(draws).is_complex()
+
+
+def test_bins_without_photons_stay_finite(rng):
+    noise = Poisson(10.0, 1.0)
+    values = noise.sample(torch.full((100,), 50.0), rng=rng)
+    assert bool(values.isfinite().all())
+    torch.testing.assert_close(noise.precision(values), torch.full((100,), 0.1))
+
+
+@pytest.mark.parametrize("std", [-1.0, math.nan, math.inf])
+def test_bad_gaussian(std):
+    with pytest.raises(ValueError, match=str(std)):
+        Gaussian(std)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_bad_poisson(bad):
+    with pytest.raises(ValueError, match=f"i0 = {bad}"):
+        Poisson(bad, 0.1)
+    with pytest.raises(ValueError, match=f"attenuation = {bad}"):
+        Poisson(1e4, bad)

@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.transform import radon as skimage_radon
+
+from tomopilot.measure.radon import Radon, angular_weights, filtered_backprojection, half_turn
+from tomopilot.metrics import psnr
+
+ANGLES = torch.tensor([0.0, 0.4, math.pi / 4, 1.2, math.pi / 2, 2.0, 3 * math.pi / 4, 3.0])
+
+
+def positions(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """x to the right and y upwards of every pixel, from the image's centre."""
+    line = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    return line.expand(size, size), -line[:, None].expand(size, size)
+
+
+def disc(size: int, radius: float, x0: float = 0.0, y0: float = 0.0, edge: float = 0.7) -> torch.Tensor:
+    """A disc of value 1 with a soft edge."""
+    x, y = positions(size)
+    return torch.sigmoid((radius - (x - x0).hypot(y - y0)) / edge)
+
+
+def smooth(size: int) -> torch.Tensor:
+    s = size / 64
+    return (
+        disc(size, 24 * s) - 0.5 * disc(size, 7 * s, 9 * s, 4 * s) + 0.4 * disc(size, 5 * s, -8 * s, 10 * s)
+    )
+
+
+@pytest.mark.parametrize(("row", "column"), [(10, 10), (3, 12), (14, 5), (8, 2)])
+def test_a_pixel_lands_where_it_should(row, column):
+    image = torch.zeros(1, 21, 21, dtype=torch.float64)
+    image[0, row, column] = 1.0
+    x, y = column - 10, 10 - row
+    profile = Radon(21, ANGLES, bins=31).forward(image)[0]
+    mean = (profile * torch.arange(-15, 16)).sum(1) / profile.sum(1)
+    expected = x * ANGLES.double().cos() + y * ANGLES.double().sin()
+    torch.testing.assert_close(mean, expected, rtol=0, atol=0.3)
+    assert bool(((profile.argmax(1) - 15 - expected).abs() < 1).all())
+
+
+def test_right_angles_are_sums(rng):
+    image = torch.rand(1, 9, 9, generator=rng, dtype=torch.float64)
+    radon = Radon(9, torch.tensor([0.0, math.pi / 2, math.pi], dtype=torch.float64))
+    columns, rows = image.sum(1)[0], image.sum(2)[0]
+    expected = torch.stack([columns, rows.flip(0), columns.flip(0)])  # at 90 degrees, bins count upwards
+    torch.testing.assert_close(radon.forward(image)[0], expected)
+
+
+def test_mass_is_kept():
+    image = disc(32, 8, 3, -4)[None]
+    mass = Radon(32, half_turn(45)).forward(image).sum(2)[0]
+    torch.testing.assert_close(mass / image.sum(), torch.ones_like(mass), rtol=0, atol=1e-2)
+
+
+def test_disc_has_its_chords():
+    edge, radius = 1e-3, 20.0
+    fine = disc(320, radius * 5, edge=edge).unflatten(0, (64, 5)).unflatten(2, (64, 5)).mean((1, 3))
+    t = torch.arange(64, dtype=torch.float64) - 31.5
+    chords = 2 * (radius**2 - t.square()).clamp(min=0).sqrt()
+    profiles = Radon(64, ANGLES).forward(fine[None])[0]
+    away = (t.abs() - radius).abs() > 2  # the chord is infinitely steep at the edge
+    torch.testing.assert_close(profiles[:, away], chords[away].expand(8, -1), rtol=0, atol=0.4)
+
+
+def test_agrees_with_scikit_image():
+    x, y = positions(65)  # odd: scikit-image turns about pixel size // 2, which is our centre here
+    image = torch.where(x.hypot(y) < 31, smooth(65), 0.0)
+    ours = Radon(65, ANGLES).forward(image[None])[0]
+    theirs = torch.from_numpy(skimage_radon(image.numpy(), np.rad2deg(ANGLES.numpy()), circle=True)).T
+    error = (ours - theirs).norm() / theirs.norm()
+    assert error < 0.02, error
+
+
+def test_finer_projection_of_the_same_object_agrees():
+    coarse, fine = smooth(32), smooth(96)
+    fine_profile = Radon(96, ANGLES, bins=96).forward(fine[None])[0].unflatten(-1, (32, 3)).mean(-1) / 3
+    profile = Radon(32, ANGLES).forward(coarse[None])[0]
+    assert (profile - fine_profile).norm() / fine_profile.norm() < 0.05
+
+
+def test_filtered_backprojection_inverts():
+    """Within the detector's circle; the corners outside are only seen from some angles."""
+    image = smooth(64)
+    x, y = positions(64)
+    inside = x.hypot(y) < 31
+    for bins in (64, 91, 96, 127):
+        radon = Radon(64, half_turn(180), bins=bins)
+        found = filtered_backprojection(radon, radon.forward(image[None]))[0]
+        assert psnr(found * inside, image * inside) > 37, bins  # measured 39.8 to 40.0
+        assert bins == 64 or psnr(found, image) > 37, bins
+
+
+def test_uneven_angles_count_by_their_gap():
+    image = smooth(64)
+    angles = torch.cat([half_turn(120)[:60], half_turn(24)[12:]])  # five times denser in the first half
+    radon = Radon(64, angles)
+    y = radon.forward(image[None])
+    weighted = filtered_backprojection(radon, y)[0]
+    equal = y * (math.pi / len(angles) / angular_weights(angles))[:, None]
+    assert psnr(weighted, image) > psnr(filtered_backprojection(radon, equal)[0], image)
+
+
+@pytest.mark.parametrize(
+    "angles",
+    [
+        half_turn(7),
+        torch.tensor([1.0]),
+        torch.tensor([0.3, 0.1, 2.9, -1.0, 8.0]),
+        torch.tensor([0.2, 0.2, 1.0]),
+    ],
+    ids=["even", "one", "any order", "twice"],
+)
+def test_angular_weights_fill_the_half_turn(angles):
+    weights = angular_weights(angles)
+    torch.testing.assert_close(weights.sum(), torch.tensor(math.pi))
+    assert bool((weights >= 0).all())
+
+
+def test_equal_angles_have_equal_weights():
+    torch.testing.assert_close(angular_weights(half_turn(9)), torch.full((9,), math.pi / 9))
+
+
+def test_wrong_image_shape():
+    with pytest.raises(ValueError, match=r"\(7, 8\).*\(8, 8\)"):
+        Radon(8, half_turn(3)).forward(torch.zeros(1, 7, 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (1, 5, 3), (1, 4, 6), (1, 6, 4)])
+@pytest.mark.parametrize("back", [Radon.adjoint, filtered_backprojection])
+def test_wrong_projection_shape(back, shape):
+    with pytest.raises(ValueError, match=rf"{shape[1]}, {shape[2]}.*4, 5"):
+        back(Radon(8, half_turn(4), bins=5), torch.zeros(shape))
+
+
+def test_bad_arguments():
+    for angles in (torch.tensor([]), torch.tensor([0.0, math.nan])):
+        with pytest.raises(ValueError, match="at least one finite angle"):
+            Radon(8, angles)
+    with pytest.raises(ValueError, match="1 pixels"):
+        Radon(1, half_turn(3))
+    for bins in (0, -1):
+        with pytest.raises(ValueError, match="at least 1"):
+            Radon(8, half_turn(3), bins=bins)
+    with pytest.raises(ValueError, match="at least 1"):
+        half_turn(0)

@@ -1,0 +1,188 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tomopilot.prior import checkpoint
+from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior
+from tomopilot.prior.train import STATE, Trainer, Training, train
+
+TINY = Training(
+    network={"fold": 2, "widths": [8, 8], "groups": 4, "layers": 1},
+    steps=8,
+    batch=4,
+    crop=16,
+    warmup=2,
+    learning_rate=3e-3,
+    save_every=4,
+    validate_every=2,
+)
+CARD_FACTS = {"name": "tiny"}
+
+
+@pytest.fixture
+def images(rng):
+    return (torch.rand(6, 16, 16, generator=rng) > 0.5).float()
+
+
+def trained(out, images, training=TINY, stop=None, resume=False):
+    """All progress up to the step `stop`, where the process is as good as killed."""
+    out.mkdir(exist_ok=True)
+    steps = []
+    for progress in train(images, training, out, validation=images, card=CARD_FACTS, resume=resume):
+        steps.append(progress)
+        if progress.step == stop:
+            break
+    return steps
+
+
+def assert_same_prior(first, second):
+    ours, theirs = (load_prior(folder).denoise.network.state_dict() for folder in (first, second))
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=0)
+
+
+def without_time(card):
+    return {key: value for key, value in card.items() if "seconds" not in key}
+
+
+@pytest.mark.parametrize("killed_at", [4, 7])
+def test_resumed_equals_uninterrupted(tmp_path, images, killed_at):
+    straight = trained(tmp_path / "straight", images)
+    trained(tmp_path / "halves", images, stop=killed_at)
+    torch.manual_seed(99)  # a fresh process has another global state
+    torch.rand(3)
+    rest = trained(tmp_path / "halves", images, resume=True)
+    assert [p.step for p in rest] == [5, 6, 7, 8]
+    assert [p.loss for p in rest] == [p.loss for p in straight[4:]]
+    assert_same_prior(tmp_path / "straight", tmp_path / "halves")
+    for name in (STATE, WEIGHTS, CARD, "history.json"):
+        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "halves" / name).read_bytes(), name
+
+
+def test_training_leaves_the_global_random_state(tmp_path, images):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    trained(tmp_path / "one", images, replace(TINY, steps=1))
+    torch.testing.assert_close(torch.get_rng_state(), before, rtol=0, atol=0)
+
+
+def test_resume_of_a_finished_training_does_nothing(tmp_path, images):
+    trained(tmp_path / "done", images)
+    before = (tmp_path / "done" / WEIGHTS).read_bytes()
+    assert trained(tmp_path / "done", images, resume=True) == []
+    assert (tmp_path / "done" / WEIGHTS).read_bytes() == before
+
+
+def test_loss_falls(tmp_path, images):
+    easy = torch.full((2, 16, 16), 0.25)
+    longer = replace(TINY, steps=40, save_every=40, validate_every=20, ema=0.9)
+    steps = trained(tmp_path / "easy", easy, longer)
+    first, last = (torch.tensor([p.loss for p in part]).mean() for part in (steps[:6], steps[-10:]))
+    assert last < 0.7 * first, (first, last)  # measured 0.55
+    early, late = (p.validation for p in steps if p.validation)
+    assert late["1.0"] < early["1.0"]
+    assert (steps[-1].images_seen, steps[-1].step) == (160, 40)
+
+
+def test_card_tells_how_it_was_made(tmp_path, images):
+    trained(tmp_path / "tiny", images)
+    card = load_prior(tmp_path / "tiny").card
+    assert card["name"] == "tiny" and card["steps"] == 8 and card["images_seen"] == 32
+    assert card["training"]["learning_rate"] == 3e-3 and card["validation_loss"] > 0
+    history = json.loads((tmp_path / "tiny" / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [2, 4, 6, 8]
+
+
+CHANGES = {"learning_rate": 1e-3, "seed": 1, "batch": 5, "range": (0.0, 2.0), "prediction": "epsilon"}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_changed_recipe_is_refused_naming_the_key_alone(tmp_path, images, key):
+    trained(tmp_path / "begun", images, stop=4)
+    with pytest.raises(ValueError) as caught:
+        trained(tmp_path / "begun", images, replace(TINY, **{key: CHANGES[key]}), resume=True)
+    named = {word.strip(",;.") for word in str(caught.value).replace(str(tmp_path), "").split()}
+    assert named & vars(TINY).keys() - {"steps"} == {key}
+
+
+def test_more_steps_may_follow(tmp_path, images):
+    trained(tmp_path / "begun", images)
+    assert [p.step for p in trained(tmp_path / "begun", images, replace(TINY, steps=10), resume=True)] == [
+        9,
+        10,
+    ]
+
+
+def test_nothing_to_resume(tmp_path, images):
+    with pytest.raises(ValueError, match=r"nothing.*no training to resume"):
+        trained(tmp_path / "nothing", images, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 40], ids=["empty", "junk"])
+def test_broken_state_is_refused(tmp_path, images, content):
+    trained(tmp_path / "begun", images, stop=4)
+    (tmp_path / "begun" / STATE).write_bytes(content)
+    with pytest.raises(ValueError, match="no training to resume"):
+        trained(tmp_path / "begun", images, resume=True)
+
+
+def test_leftovers_of_a_kill_are_ignored(tmp_path, images):
+    straight = trained(tmp_path / "straight", images)
+    trained(tmp_path / "killed", images, stop=4)
+    for name in (STATE, WEIGHTS, CARD):
+        (tmp_path / "killed" / (name + ".partial")).write_bytes(b"half a fi")
+    load_prior(tmp_path / "killed")
+    rest = trained(tmp_path / "killed", images, resume=True)
+    assert [p.loss for p in rest] == [p.loss for p in straight[4:]]
+    assert_same_prior(tmp_path / "straight", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("write", range(4))
+def test_kill_at_any_write_leaves_a_loadable_prior_and_state(tmp_path, images, monkeypatch, write):
+    trained(tmp_path / "killed", images, stop=4)
+    real, done = checkpoint.write_atomically, []
+
+    def killed(path, content):
+        if len(done) == write:
+            raise KeyboardInterrupt
+        real(path, content)
+        done.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomically", killed)
+        patch.setattr("tomopilot.prior.train.write_atomically", killed, raising=False)
+        try:
+            trained(tmp_path / "killed", images, resume=True)
+        except KeyboardInterrupt:
+            assert len(done) == write
+        else:
+            assert write >= 3
+    load_prior(tmp_path / "killed")
+    trained(tmp_path / "killed", images, resume=True)
+
+
+def test_kill_while_writing_the_history(tmp_path, images):
+    trained(tmp_path / "killed", images, stop=4)
+    (tmp_path / "killed" / "history.json").write_text('[{"step": 2, "ima')  # not written atomically
+    trained(tmp_path / "killed", images, resume=True)
+
+
+def test_loss_that_is_no_number_stops_the_training(images):
+    trainer = Trainer(TINY)
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        trainer.update(images * float("nan"))
+
+
+def test_rate_warms_up_and_dies_out():
+    setup = Training(steps=100, warmup=10, decay=0.3, learning_rate=1.0)
+    rates = [setup.rate(step) for step in range(100)]
+    assert rates[0] == 0.1 and rates[9] == rates[69] == 1.0 and 0 < rates[99] < 0.05
+    assert rates[70:] == sorted(rates[70:], reverse=True)
+
+
+def test_bytes_and_fractions_train_alike(images):
+    first, second = Trainer(TINY), Trainer(TINY)
+    losses = first.update(images), second.update((images * 255).to(torch.uint8))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

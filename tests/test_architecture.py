@@ -1,0 +1,102 @@
+"""Imports point one way, and the public names are honest."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+import tomopilot
+
+ROOT = Path(tomopilot.__file__).parent
+# Who may import whom; each may also import itself. Whoever is missing here may not be imported at all.
+LOOP = {"measure", "records", "randomness"}
+ALLOWED = {
+    "randomness": set(),
+    "metrics": set(),
+    "nets": set(),
+    "measure": set(),
+    "records": {"measure"},
+    "prior": {"nets", "randomness"},
+    "posterior": LOOP | {"prior", "nets"},
+    "design": LOOP,
+    "experiment": LOOP | {"design", "posterior"},
+    "testing": LOOP | {"design", "posterior", "prior", "experiment"},
+    "simulate": LOOP,
+    "files": LOOP | {"simulate"},
+}
+UPPER = {*ALLOWED, "recipe"}
+ALLOWED |= {
+    "recipe": UPPER - {"testing", "recipe"},
+    "bench": UPPER - {"testing"},
+    "cli": (UPPER - {"testing"}) | {"bench"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+
+def imports(source: Path) -> set[str]:
+    """Rooms of ours that a module imports, anywhere in its code."""
+    package = ("tomopilot", *source.relative_to(ROOT).parts[:-1])
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            origin = ".".join([*base, *filter(None, [node.module])])
+            found |= {f"{origin}.{alias.name}" for alias in node.names} if origin == "tomopilot" else {origin}
+    rooms = {name.split(".")[1] for name in found if name.startswith("tomopilot.")}
+    return rooms - {"__version__"}
+
+
+SOURCES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_imports_point_one_way(source):
+    room = source.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert room in ALLOWED, f"{room} is new: say in ALLOWED what it may import"
+    wrong = imports(source) - ALLOWED[room] - {room}
+    assert not wrong, f"{room} may not import {', '.join(sorted(wrong))}"
+
+
+def test_the_order_has_no_circle():
+    done: set[str] = set()
+    while rest := {room for room in ALLOWED if room not in done}:
+        free = {room for room in rest if ALLOWED[room] <= done}
+        assert free, f"a circle among {rest}"
+        done |= free
+
+
+def public_names() -> list[str]:
+    tree = ast.parse((ROOT / "__init__.pyi").read_text())
+    aliases = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert all(alias.asname == alias.name for alias in aliases)
+    return [alias.name for alias in aliases]
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_public_name(name):
+    thing = getattr(tomopilot, name)
+    assert name in tomopilot.__all__ and name in dir(tomopilot)
+    text = inspect.getdoc(thing) or ""
+    assert thing.__doc__ and text.strip(), f"{name} has no docstring"
+    assert not text.startswith(f"{name}("), f"{name} has only the docstring that dataclass makes"
+
+
+def test_public_names_are_complete_and_unique():
+    assert sorted(set(tomopilot.__all__)) == sorted(public_names())
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_every_module_says_what_it_is(source):
+    assert source.name == "__main__.py" or ast.get_docstring(ast.parse(source.read_text()))
+
+
+def test_every_module_can_be_imported():
+    for source in SOURCES:
+        if source.name != "__main__.py":
+            parts = source.relative_to(ROOT.parent).with_suffix("").parts
+            importlib.import_module(".".join(parts).removesuffix(".__init__"))

@@ -1,0 +1,224 @@
+import itertools
+
+import pytest
+import torch
+
+from tomopilot.design.acquisition import variance
+from tomopilot.design.policy import Greedy, InOrder, bisect_order
+from tomopilot.design.stopping import budget
+from tomopilot.experiment import Experiment, run
+from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.prior.denoiser import GaussianPrior, Metered
+from tomopilot.prior.schedule import ddpm
+from tomopilot.records import Data
+from tomopilot.simulate.instrument import Simulated
+
+SIZE, DESIGNS, NOISE = 8, 6, Gaussian(0.1)
+OPERATOR = Radon(SIZE, half_turn(DESIGNS))
+
+
+@pytest.fixture
+def measure(rng):
+    return Simulated(torch.rand(SIZE, SIZE, generator=rng), OPERATOR, NOISE)
+
+
+def new(policy=None, count=3, seed=0) -> Experiment:
+    prior = Metered(GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2)))
+    posterior = DiffusionPosterior(prior, Soft(steps=3), ddpm(4))
+    policy = policy or Greedy(variance, InOrder(bisect_order(DESIGNS)))
+    return Experiment(OPERATOR, NOISE, posterior, policy, count=count, seed=seed)
+
+
+def images(experiment):
+    return experiment.draws().images
+
+
+def assert_same(first, second):
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations([4, 0, 3])], ids=str)
+def test_order_of_tell_does_not_matter(order, measure):
+    first, second = new(), new()
+    for design in (0, 3, 4):
+        first.tell(design, measure(design))
+    for design in order:
+        second.tell(design, measure(design))
+        images(second)  # looking on the way changes nothing
+    assert_same(images(second), images(first))
+    assert second.ask() == first.ask()
+
+
+def test_unasked_and_repeated_designs_are_welcome(measure):
+    experiment = new()
+    asked = experiment.ask()
+    other = (asked + 1) % DESIGNS
+    for _ in range(2):
+        experiment.tell(other, measure(other))
+    assert experiment.count_told == len(experiment.data) == 2
+    assert other not in experiment.free and asked not in experiment.free
+    experiment.tell(asked, measure(asked))
+    assert experiment.pending == set()
+    assert bool(images(experiment).isfinite().all())
+
+
+def test_a_repeat_counts_as_much_as_the_first(measure):
+    experiment = new()
+    y = measure(2)
+    experiment.tell(2, y)
+    x = torch.rand(2, SIZE, SIZE)
+    misfit, gradient = experiment.data.misfit(x), experiment.data.gradient(x)
+    experiment.tell(2, y)
+    torch.testing.assert_close(experiment.data.misfit(x), 2 * misfit)
+    torch.testing.assert_close(experiment.data.gradient(x), 2 * gradient)
+
+
+def test_pending_designs_are_not_offered_again(measure):
+    experiment = new()
+    assert sorted(experiment.ask() for _ in range(DESIGNS)) == list(range(DESIGNS))
+    with pytest.raises(ValueError, match="nothing is left"):
+        experiment.ask()
+
+
+BAD = {
+    "unknown": (DESIGNS, torch.zeros(SIZE), r"design 6.*0 to 5"),
+    "negative": (-1, torch.zeros(SIZE), r"design -1.*0 to 5"),
+    "bins": (1, torch.zeros(SIZE // 2), r"\(4,\).*\(8,\).*binned"),
+    "batch": (1, torch.zeros(1, SIZE), r"\(1, 8\).*\(8,\)"),
+    "nan": (1, torch.tensor([0.0] * 7 + [torch.nan]), r"1 of 8 values of design 1"),
+    "inf": (1, torch.tensor([torch.inf] * 8), r"8 of 8 values.*expected finite"),
+}
+
+
+@pytest.mark.parametrize(("design", "values", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_measurements_are_refused_and_change_nothing(design, values, message, measure):
+    experiment = new()
+    experiment.tell(0, measure(0))
+    asked, draws, data = experiment.ask(), experiment.draws(), experiment.data
+    with pytest.raises(ValueError, match=message):
+        experiment.tell(design, values)
+    assert experiment.data is data and experiment.designs == [0]
+    assert experiment.pending == {asked} and experiment.draws() is draws
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint16, torch.float64, torch.float16], ids=str)
+def test_any_number_type_is_understood(dtype, measure):
+    first, second = new(), new()
+    y = measure(1).round().clamp(min=0)
+    first.tell(1, y)
+    second.tell(1, y.to(dtype))
+    torch.testing.assert_close(images(second), images(first))
+
+
+@pytest.mark.parametrize("told", [0, 1, 3])
+def test_resumed_equals_never_stopped(told, measure):
+    straight = new()
+    steps = list(run(straight, measure, until=budget(5)))
+    resumed = new()
+    for step in steps[:told]:
+        resumed.tell(step.design, measure(step.design))
+    rest = list(run(resumed, measure, until=budget(5)))
+    assert [step.design for step in rest] == [step.design for step in steps[told:]]
+    for ours, theirs in zip(rest[:-1], steps[told:-1], strict=True):
+        torch.testing.assert_close(ours.next.scores, theirs.next.scores, rtol=0, atol=0, equal_nan=True)
+    assert_same(images(resumed), images(straight))
+
+
+def test_seeds_differ(measure):
+    assert not torch.equal(images(new(seed=0)), images(new(seed=1)))
+
+
+def test_run_stops_at_the_budget(measure):
+    experiment = new()
+    steps = list(run(experiment, measure, until=budget(3)))
+    assert [step.count for step in steps] == [1, 2, 3] and experiment.count_told == 3
+    assert [step.next.design for step in steps[:-1]] == [step.design for step in steps[1:]]
+    assert steps[-1].next is None and steps[-1].seconds == 0
+
+
+def test_run_stops_when_all_is_measured(measure):
+    steps = list(run(new(), measure, until=budget(100)))
+    assert sorted(step.design for step in steps) == list(range(DESIGNS))
+    assert steps[-1].next is None
+    assert steps[0].setting == pytest.approx(OPERATOR.settings[steps[0].design].item())
+
+
+def test_steps_keep_their_own_draws(measure):
+    kept = [(step, step.draws.images) for step in run(new(), measure, until=budget(3))]
+    for step, seen in kept:
+        assert_same(step.draws.images, seen)
+
+
+def test_one_sample_cannot_be_compared(measure):
+    experiment = new(count=1)
+    experiment.tell(0, measure(0))
+    with pytest.raises(ValueError, match="at least 2"):
+        experiment.ask()
+    with pytest.raises(ValueError, match="count is 0"):
+        new(count=0)
+
+
+def test_draws_are_kept_until_the_next_tell(measure):
+    experiment = new()
+    meter = experiment.posterior.denoise
+    first = experiment.draws()
+    experiment.ask()
+    assert experiment.draws() is first and meter.evaluations == 3 * 4
+    experiment.tell(0, measure(0))
+    assert meter.evaluations == 3 * 4
+    assert experiment.draws() is not first and meter.evaluations == 2 * 3 * 4
+
+
+def test_a_fixed_order_never_draws(measure):
+    experiment = new(InOrder(bisect_order(DESIGNS)))
+    designs = [step.design for step in run(experiment, measure, until=budget(5))]
+    assert designs == bisect_order(DESIGNS)[:5]
+    assert experiment.posterior.denoise.evaluations == 0
+
+
+def test_a_fixed_order_that_ends_too_early_says_so(measure):
+    with pytest.raises(ValueError, match="order"):
+        list(run(new(InOrder([0, 1])), measure, until=budget(5)))
+
+
+def test_nothing_measured_fits_everything(rng):
+    data, x = Data((SIZE, SIZE)), torch.rand(2, SIZE, SIZE, generator=rng)
+    assert len(data) == 0
+    assert_same(data.misfit(x), torch.zeros(2))
+    assert_same(data.gradient(x), torch.zeros_like(x))
+    assert_same(data.normal(x), torch.zeros_like(x))
+    assert data.lipschitz == 0
+
+
+def test_misfit_and_its_derivatives(rng, measure):
+    data = Data((SIZE, SIZE))
+    for design, noise in ((1, NOISE), (4, NOISE), (2, Gaussian(0.5))):
+        data = data.add(OPERATOR, design, measure(design), noise)
+    assert len(data) == 3 and len(data.observations) == 2
+    x = torch.rand(2, SIZE, SIZE, generator=rng, dtype=torch.float64, requires_grad=True)
+    misfit = data.misfit(x)
+    expected = sum(
+        (OPERATOR.forward(x)[:, design] - measure(design)).square().sum(1) / noise.std**2 / 2
+        for design, noise in ((1, NOISE), (4, NOISE), (2, Gaussian(0.5)))
+    )
+    torch.testing.assert_close(misfit, expected)
+    (gradient,) = torch.autograd.grad(misfit.sum(), x)
+    torch.testing.assert_close(data.gradient(x), gradient)
+    step = torch.rand(x.shape, generator=rng, dtype=x.dtype)
+    torch.testing.assert_close(data.normal(step), data.gradient(x + step) - data.gradient(x))
+
+
+@pytest.mark.parametrize("counts", [(1,), (7,), (16,), (3, 17), (17, 1)], ids=str)
+def test_batches_are_all_of_the_data(counts, rng):
+    families = [Radon(SIZE, half_turn(count)) for count in counts]
+    data = Data((SIZE, SIZE))
+    for family in families:
+        for design in range(len(family)):
+            data = data.add(family, design, torch.rand(SIZE, generator=rng), NOISE)
+    parts = data.batches(8)
+    x = torch.rand(1, SIZE, SIZE, generator=rng)
+    torch.testing.assert_close(sum(part.gradient(x) for part in parts), data.gradient(x))
+    assert all(0 < len(part) <= 8 * len(counts) for part in parts)
