@@ -1,11 +1,12 @@
 """The command line: parses, builds through `recipe`, prints. Heavy imports wait until they are needed."""
 
 import json
+import os
 import platform
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +100,7 @@ def simulate(
         operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, noise=noise,
         finer=finer, at=_counts(at), seed=seed, device=device,
     )  # fmt: skip
-    _begin(out, "simulate", plan)
+    _begin(out, "simulate", plan, workers)
     _carry_out(out, workers, as_json)
 
 
@@ -137,7 +138,7 @@ def compare(
         operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, noise=noise,
         finer=finer, at=_counts(at), seed=seed, device=device,
     )  # fmt: skip
-    _begin(out, "compare", plan)
+    _begin(out, "compare", plan, workers)
     _carry_out(out, workers, as_json)
 
 
@@ -173,6 +174,7 @@ def train(
     from dataclasses import replace
 
     from tomopilot.bench.training import read_stack, write_sheets
+    from tomopilot.prior.train import STATE
     from tomopilot.prior.train import train as steps_of
     from tomopilot.recipe import pick_device, read_training
 
@@ -180,6 +182,8 @@ def train(
     training, card = read_training(recipe)
     changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     training = replace(training, **changes)
+    if not resume and (out / STATE).exists():
+        raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
     stack = read_stack(images)
     if validation is None:
         if len(stack) < 2:
@@ -234,6 +238,7 @@ def _plan(
     """The checked plan of a study; posteriors without a prior follow the fixed orders only, once each."""
     from tomopilot.bench.study import Plan, check
     from tomopilot.files.images import single_specs
+    from tomopilot.prior.checkpoint import prior_folders
     from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, pick_device
 
     grid = [
@@ -244,49 +249,50 @@ def _plan(
         if len(posteriors) == 1 or not (posterior in PRIOR_FREE and policy in ADAPTIVE)
     ]
     methods = tuple(dict.fromkeys(Method(*cell) for cell in grid))
+    priors = [name if name in prior_folders() else os.path.abspath(name) for name in priors]
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
     plan = Plan(specs, methods, device=pick_device(device), **rest)
     check(plan)
     return plan
 
 
-def _begin(out: Path, kind: str, plan: "Plan") -> None:
+def _begin(out: Path, kind: str, plan: "Plan", workers: int) -> None:
     """Keeps what the run is, so that `resume` needs nothing else."""
     from tomopilot.bench.study import RECORD
     from tomopilot.files.archive import Archive
 
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
     _writable(out)
-    if (out / RECORD).exists():
-        raise ValueError(
-            f"{out} holds a run already; go on with `tomopilot resume {out}` or choose another --out"
-        )
-    archive = Archive(out / RECORD)
-    archive.describe(
-        "run", {"kind": kind, "plan": plan.to_json(), "command": _command(), "version": __version__}
-    )
-    archive.close()
+    about = {"kind": kind, "plan": plan.to_json(), "command": _command(), "version": __version__}
+    with closing(Archive(out / RECORD)) as archive:
+        if archive.described("run") is not None:
+            raise ValueError(f"{out} holds a run already: `tomopilot resume {out}`, or choose another --out")
+        archive.describe("run", about)
 
 
 def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     """Runs what is left of a run, then writes its outputs."""
     from tomopilot.bench.outputs import leave_comparison, leave_simulation
-    from tomopilot.bench.study import RECORD, Plan, follow_all, scans
+    from tomopilot.bench.study import RECORD, Plan, follow_all, method_of, scans
     from tomopilot.files.archive import Archive
 
     if not (out / RECORD).is_file():
         raise ValueError(f"{out} holds no run of simulate or compare; name the folder given to --out")
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; expected at least 1")
     archive = Archive(out / RECORD)
     about = archive.described("run")
+    if about is None:
+        raise ValueError(
+            f"the run in {out} was stopped before it began; start it again with the same command"
+        )
     plan = Plan.from_json(about["plan"])
     rows: list[Row] = []
     with _bar(len(scans(plan)) * plan.budget, about["kind"]) as report:
         for row in follow_all(plan, out / RECORD, workers):
             rows.append(row)
             report(len(rows), _sentence(row, plan.budget), True)
-    place = {plan.label(image): index for index, image in enumerate(plan.images)}
-    rows.sort(key=lambda row: place[row["image"]])
+    images = [plan.label(image) for image in plan.images]
+    rows.sort(key=lambda row: (images.index(row["image"]), plan.methods.index(method_of(row))))
     facts = {key: about[key] for key in ("version", "command")}
     if about["kind"] == "simulate":
         summary = leave_simulation(out, plan, facts, archive, rows)
@@ -344,7 +350,9 @@ def _words(text: str) -> list[str]:
 
 def _counts(text: str | None) -> tuple[int, ...] | None:
     try:
-        return None if text is None else tuple(sorted({int(word) for word in _words(text)}))
+        if text is None:
+            return None
+        return tuple(sorted({int(word) for word in _words(text)} or {int(text)}))
     except ValueError:
         raise ValueError(f"--at is {text!r}; expected numbers of measurements such as 5,10,20") from None
 

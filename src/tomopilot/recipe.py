@@ -23,7 +23,7 @@ from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.prior.schedule import ddpm
-from tomopilot.prior.train import Training
+from tomopilot.prior.training import Training
 
 MARGIN = 0.25  # how far an image may leave the prior's intensity range, as a share of it
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
@@ -134,8 +134,10 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"the recipe {path} cannot be read ({error})") from None
     table = recipe.get("training", {})
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: training is {table!r}; expected a table [training]")
     check_names(f"{path}: training key", table, [field.name for field in fields(Training)])
-    if "range" in table:
+    if isinstance(table.get("range"), list):
         table["range"] = tuple(table["range"])
     card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
     return Training(**table), json.loads(json.dumps(card, default=str))

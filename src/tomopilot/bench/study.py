@@ -70,10 +70,9 @@ class Plan:
             raise ValueError(
                 f"counts to judge at are {list(self.at)}; expected 1 to the budget, {self.budget}"
             )
-        if self.start < 0 or self.count < 1:
-            raise ValueError(
-                f"start is {self.start} and count {self.count}; expected at least 0 and at least 1"
-            )
+        for name, least in (("start", 0), ("count", 1), ("finer", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if self.count < 2 and any(method.policy in ADAPTIVE for method in self.methods):
             raise ValueError("an adaptive policy compares samples: ask for a --count of at least 2")
 
@@ -121,12 +120,11 @@ def check(plan: Plan) -> None:
     """Reads every image and prior once, so that a wrong one is refused before the first scan."""
     for spec in plan.images:
         (image,) = read_images(spec)
-        operator = make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
+        make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
+        make_noise(plan.noise, image.pixels, len(image.pixels))
         for name in {method.prior for method in plan.methods if method.posterior not in PRIOR_FREE}:
             assert name is not None
             check_image(image, _prior(name, plan.device))
-        if not plan.noise.startswith("relative"):
-            make_noise(plan.noise, image.pixels, operator.image_shape[0])
 
 
 class Judge:
@@ -179,7 +177,8 @@ class Judge:
         }  # fmt: skip
         if plan.judges(step.count):
             draws = step.draws
-            row["psnr"] = psnr(draws.guess, self.truth, self.peak)
+            quality = psnr(draws.guess, self.truth, self.peak)
+            row["psnr"] = quality if math.isfinite(quality) else None  # JSON knows no infinity
             row["ssim"] = ssim(draws.guess, self.truth, self.peak)
             row["rmse"] = rmse(draws.guess, self.truth)
             row["spread"] = draws.images.std(0).mean().item() if len(draws.images) > 1 else None
@@ -270,6 +269,11 @@ def _work(plan_json: str, index: int, path: Path, threads: int) -> list[Row]:
     return list(follow(plan, scans(plan)[index], Archive(path)))
 
 
+def method_of(row: Row) -> Method:
+    """The method that made a row."""
+    return Method(row["posterior"], row["policy"], row["prior"])
+
+
 def mean_and_two_se(values: list[float]) -> tuple[float, float | None]:
     """Mean and two standard errors; one value has no error."""
     return mean(values), 2 * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
@@ -308,12 +312,7 @@ def summarise(plan: Plan, rows: list[Row]) -> list[dict[str, Any]]:
     """One entry per method: its curve, its measurements to the target, its times."""
     entries = []
     for method in plan.methods:
-        own = [
-            row
-            for row in rows
-            if (row["prior"], row["posterior"], row["policy"])
-            == (method.prior, method.posterior, method.policy)
-        ]
+        own = [row for row in rows if method_of(row) == method]
         points = curve(own)
         estimates = [row["estimate_seconds"] for row in own if row["estimate_seconds"]]
         deciding = [row["seconds"] for row in own if row["count"] < plan.budget]

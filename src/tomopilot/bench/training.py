@@ -38,7 +38,7 @@ def write_sheets(folder: Path, images: Float[Tensor, "n h w"], device: str, *, c
     figure = Figure((12, 6.6), layout="constrained")
     panels = figure.subplots(4, count // 2)
     for panel, picture in zip(panels.flat, torch.cat([samples, slices]), strict=True):
-        panel.imshow(picture, cmap="gray", vmin=prior.low, vmax=prior.high)
+        panel.imshow(picture.numpy(), cmap="gray", vmin=prior.low, vmax=prior.high)
         panel.set_axis_off()
     panels[0, 0].set_title("samples of the prior (50 steps)", loc="left")
     panels[2, 0].set_title("training slices", loc="left")

@@ -65,11 +65,12 @@ class Greedy:
                 f"{len(draws.images)} image; "
                 "ask for at least 2 samples, or use a fixed order such as uniform"
             )
-        index = torch.tensor(choice.free)
-        candidates = choice.operator[index]
+        index, operator = torch.tensor(choice.free), choice.operator
         scores = torch.full((len(choice.operator),), torch.nan)
         with torch.no_grad():
-            forecast = Forecast(candidates.forward(draws.images), candidates.forward(draws.guess[None])[0])
+            forecast = Forecast(  # of all designs: cheaper than an operator of the free ones, which change
+                operator.forward(draws.images)[:, index], operator.forward(draws.guess[None])[0, index]
+            )
             scores[index] = self.score(forecast).float().cpu()
         return Decision(choice.free[int(scores[index].argmax())], scores)
 

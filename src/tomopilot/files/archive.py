@@ -37,37 +37,45 @@ class Archive:
                 f"{path} cannot be used as the record of a run ({error}); choose another --out"
             ) from None
 
+    def _do(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self.connection.execute(query, values).fetchall()
+        except sqlite3.IntegrityError:
+            raise ValueError(f"{self.path} is being written by another process; let it finish") from None
+        except sqlite3.Error as error:
+            raise OSError(
+                f"{self.path} cannot be read or written ({error}); is it damaged, or the disk full?"
+            ) from None
+
     def describe(self, key: str, value: Any) -> None:
-        self.connection.execute("insert or replace into about values (?, ?)", (key, json.dumps(value)))
+        self._do("insert or replace into about values (?, ?)", (key, json.dumps(value)))
 
     def described(self, key: str) -> Any:
         """What `describe` was last told of `key`, or None."""
-        found = self.connection.execute("select value from about where key = ?", (key,)).fetchone()
-        return json.loads(found[0]) if found else None
+        found = self._do("select value from about where key = ?", (key,))
+        return json.loads(found[0][0]) if found else None
 
     def add_block(self, scan: str, number: int, design: int, values: Tensor) -> None:
         """Keeps the `number`-th measurement of a scan."""
         array = values.cpu().numpy()
         row = (scan, number, design, str(array.dtype), json.dumps(array.shape), array.tobytes())
-        self.connection.execute("insert into blocks values (?, ?, ?, ?, ?, ?)", row)
+        self._do("insert into blocks values (?, ?, ?, ?, ?, ?)", row)
 
     def blocks(self, scan: str) -> list[tuple[int, Tensor]]:
         """Design and values of each measurement, in the order taken."""
         query = "select design, dtype, shape, bytes from blocks where scan = ? order by number"
         return [
             (design, torch.from_numpy(np.frombuffer(content, dtype).reshape(json.loads(shape)).copy()))
-            for design, dtype, shape, content in self.connection.execute(query, (scan,))
+            for design, dtype, shape, content in self._do(query, (scan,))
         ]
 
     def add_step(self, scan: str, number: int, row: dict[str, Any]) -> None:
-        self.connection.execute(
-            "insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row))
-        )
+        self._do("insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row)))
 
     def steps(self, scan: str) -> list[dict[str, Any]]:
         """The judged steps of a scan, in order."""
         query = "select row from steps where scan = ? order by number"
-        return [json.loads(row) for (row,) in self.connection.execute(query, (scan,))]
+        return [json.loads(row) for (row,) in self._do(query, (scan,))]
 
     def close(self) -> None:
         self.connection.close()

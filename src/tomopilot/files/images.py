@@ -72,6 +72,7 @@ def read_images(spec: str) -> list[NamedImage]:
 def single_specs(spec: str) -> list[str]:
     """The spec of each single image that `spec` names, so that one image can be read again later."""
     source = spec.rpartition("::")[0] if "::" in spec else spec
+    source = source if source.startswith("phantom:") else os.path.abspath(source)
     names = [image.name for image in read_images(spec)]
     return [f"{source}::{name.rpartition('::')[2]}" if "::" in name else source for name in names]
 

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tomopilot.prior.augment import random_views
 from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors, write_atomically
 from tomopilot.prior.denoiser import per_image
 from tomopilot.prior.schedule import ddpm_sigmas
+from tomopilot.prior.training import Training
 from tomopilot.randomness import stream
 
 LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # validation noise, for images in [-1, 1]
@@ -26,37 +27,8 @@ VALIDATED = 48  # images, spread over those given
 STATE, HISTORY = "state.safetensors", "history.json"
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a prior is trained; one TOML table with these keys is a recipe."""
-
-    network: Mapping[str, Any] = field(
-        default_factory=lambda: {"fold": 4, "widths": [64, 96, 128], "layers": 1}
-    )
-    prediction: str = "v"
-    range: tuple[float, float] = (0.0, 1.0)  # intensities of the images, in their unit
-    steps: int = 20_000
-    batch: int = 32
-    crop: int = 64  # pixels
-    rotated: float = 0.5  # share of views turned by any angle
-    zoom: float = 1.3
-    learning_rate: float = 5e-4
-    warmup: int = 200  # steps
-    decay: float = 0.3  # last share of the steps, in which the learning rate falls to 0
-    ema: float = 0.999
-    noise_centre: float = -0.4  # log sigma is drawn from this Gaussian over DDPM's times
-    noise_width: float = 1.6
-    seed: int = 0
-    save_every: int = 250  # steps
-    validate_every: int = 500  # steps
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, constant, linear decay."""
-        left = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup, left)
-
-    def ema_decay(self, step: int) -> float:
-        return min(self.ema, (1 + step) / (10 + step))
+def _natural(value: Any) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 @dataclass(frozen=True)
@@ -71,6 +43,15 @@ class Progress:
     validation: dict[str, float] | None  # sigma -> mean squared error of the denoised image, range [-1, 1]
 
 
+def _build(settings: Mapping[str, Any]) -> FoldedUNet:
+    try:
+        return FoldedUNet(**settings)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(
+            f"the training setting network is {settings!r}; it cannot be built ({error})"
+        ) from None
+
+
 class Trainer:
     """Network, moving average and optimiser of one training; `train` steps it, `save` and `load` keep it."""
 
@@ -78,7 +59,7 @@ class Trainer:
         self.training, self.device, self.step = training, torch.device(device), 0
         with torch.random.fork_rng():
             torch.manual_seed(training.seed)
-            self.network = FoldedUNet(**training.network).to(device)
+            self.network = _build(training.network).to(device)
         self.average = deepcopy(self.network).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
@@ -208,8 +189,10 @@ def train(
 ) -> Iterator[Progress]:
     """Trains on `images` (n, h, w), saving into `out`; yields each step, so that the caller may watch."""
     validation = validation[torch.linspace(0, len(validation) - 1, min(VALIDATED, len(validation))).long()]
-    out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(training, device)
+    _check_images(images, trainer)
+    _check_images(validation, trainer)
+    out.mkdir(parents=True, exist_ok=True)
     history: list[dict[str, Any]] = []
     if resume:
         trainer.load(out)
@@ -237,8 +220,25 @@ def train(
         )  # fmt: skip
 
 
+def _check_images(images: Tensor, trainer: Trainer) -> None:
+    """Raises where images cannot be trained on: their size, the size of views of them, or their values."""
+    setup, multiple = trainer.training, trainer.network.multiple
+    sides = {"crop": setup.crop, "height": images.shape[1], "width": images.shape[2]}
+    for name, side in sides.items():
+        if side % multiple or side < setup.crop:
+            raise ValueError(
+                f"the {name} of the images is {side} pixels; this network wants multiples of {multiple}, at least "
+                f"the crop of {setup.crop}: crop or rescale the images, or change the recipe"
+            )
+    if to_network_range(images, setup.range).abs().max() > 1.5:
+        raise ValueError(
+            f"the images go from {images.min():g} to {images.max():g}, but the recipe's range is "
+            f"{list(setup.range)}: rescale them or change the range"
+        )
+
+
 def read_history(out: Path) -> list[dict[str, Any]]:
-    """The validation curve of a training; empty where it is missing or damaged, which must not stop a resume."""
+    """The validation curve of a training; empty where it is missing or damaged."""
     try:
         return json.loads((out / HISTORY).read_text())
     except (OSError, ValueError):

@@ -5,7 +5,7 @@ metal and via layers weighted by a Gaussian axial resolution: it is bright insid
 (where vias shine through), and between two levels it shows mostly vias and a trace of either metal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -70,7 +70,7 @@ class Drawing:
         (top, left), (bottom, right) = np.maximum([low, high], 0)
         layer[top:bottom, left:right] = True
 
-    def claim(self, corners: ArrayLike) -> bool:
+    def claim(self, corners: Sequence[np.ndarray] | ArrayLike) -> bool:
         """Reserve the nodes of a wire, or the rectangle between two corners, if all are still free."""
         corners = np.asarray(corners)
         if corners.min() < 0 or corners.max() >= self.size:
