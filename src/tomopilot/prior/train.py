@@ -227,8 +227,8 @@ def _check_images(images: Tensor, trainer: Trainer) -> None:
     for name, side in sides.items():
         if side % multiple or side < setup.crop:
             raise ValueError(
-                f"the {name} of the images is {side} pixels; this network wants multiples of {multiple}, at least "
-                f"the crop of {setup.crop}: crop or rescale the images, or change the recipe"
+                f"the {name} of the images is {side} pixels; this network wants multiples of {multiple}, "
+                f"no less than the crop of {setup.crop}: crop or rescale the images, or change the recipe"
             )
     if to_network_range(images, setup.range).abs().max() > 1.5:
         raise ValueError(
