@@ -164,6 +164,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")
     ] = False,
+    start_from: Annotated[str | None, typer.Option(help="Prior whose weights to start from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -174,6 +175,7 @@ def train(
     from dataclasses import replace
 
     from tomopilot.bench.training import read_stack, write_sheets
+    from tomopilot.prior.checkpoint import load_prior
     from tomopilot.prior.train import STATE
     from tomopilot.prior.train import train as steps_of
     from tomopilot.recipe import pick_device, read_training
@@ -193,7 +195,13 @@ def train(
         held = read_stack([validation])
     _writable(out)
     card = {**card, "seed": training.seed, "command": _command(), "hardware": _hardware(device)}
-    progress = steps_of(stack, training, out, validation=held, card=card, device=device, resume=resume)
+    start = None
+    if start_from is not None:
+        start = load_prior(start_from, device)
+        card["started_from"] = {key: start.card.get(key) for key in ("name", "images_seen", "sha256")}
+    progress = steps_of(
+        stack, training, out, validation=held, card=card, device=device, resume=resume, start=start
+    )
     with _bar(training.steps, "training") as report:
         for at in progress:
             text = f"{at.step}/{training.steps}  {at.images_seen} images  loss {at.loss:.4f}"

@@ -61,6 +61,19 @@ def test_resumed_equals_uninterrupted(tmp_path, images, killed_at):
         assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "halves" / name).read_bytes(), name
 
 
+def test_start_from_another_prior(tmp_path, images):
+    trained(tmp_path / "first", images)
+    first = load_prior(tmp_path / "first")
+    trainer = Trainer(replace(TINY, seed=7))
+    trainer.begin_from(first)
+    for ours in (trainer.network, trainer.average):
+        for name, value in first.network.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=0)
+    other = replace(TINY, network={"fold": 2, "widths": [8, 16], "groups": 4, "layers": 1})
+    with pytest.raises(ValueError, match=r"'tiny' has the network .* the recipe's is .*16"):
+        Trainer(other).begin_from(first)
+
+
 def test_training_leaves_the_global_random_state(tmp_path, images):
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -33,7 +33,7 @@ def write_sheets(folder: Path, images: Float[Tensor, "n h w"], device: str, *, c
     prior = load_prior(folder, device)
     sigmas = ddpm(50, prior.scale)
     noise = torch.randn(count, *images.shape[1:], generator=stream("sheet", "start")).to(device)
-    samples = ddim(prior, sigmas[0].item() * noise, sigmas, rng=stream("sheet", "noise")).cpu()
+    samples = ddim(prior, sigmas[0].item() * noise, sigmas, eta=0.0, rng=stream("sheet", "noise")).cpu()
     slices = images[torch.linspace(0, len(images) - 1, count).long()]
     figure = Figure((12, 6.6), layout="constrained")
     panels = figure.subplots(4, count // 2)

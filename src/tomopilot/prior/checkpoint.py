@@ -25,7 +25,7 @@ class Prior(Scaled):
     def __init__(self, network: FoldedUNet, card: Mapping[str, Any]) -> None:
         low, high = card["range"]
         super().__init__(Preconditioned(network, card["prediction"]), low, high)
-        self.multiple, self.card = network.multiple, dict(card)
+        self.network, self.multiple, self.card = network, network.multiple, dict(card)
 
     def check_shape(self, image_shape: tuple[int, ...]) -> None:
         """Raises where the network cannot take images of this shape."""

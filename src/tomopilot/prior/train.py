@@ -68,6 +68,17 @@ class Trainer:
         density = torch.exp(-0.5 * ((sigmas.log() - training.noise_centre) / training.noise_width) ** 2)
         self.sigmas, self.chances = sigmas.float(), density * torch.gradient(sigmas.log())[0]
 
+    def begin_from(self, prior: Prior) -> None:
+        """Takes over the weights of a trained prior, of another domain perhaps; the optimiser starts anew."""
+        try:
+            self.network.load_state_dict(prior.network.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"the prior {prior.card.get('name')!r} has the network {prior.card['network']}, "
+                f"but the recipe's is {dict(self.training.network)}: use the same"
+            ) from None
+        self.average.load_state_dict(self.network.state_dict())
+
     def update(self, images: Tensor) -> float:
         """One step of DDPM training on random views of random images; everything random hangs on the step."""
         setup, rng = self.training, stream(self.training.seed, "train", self.step)
@@ -186,6 +197,7 @@ def train(
     card: Mapping[str, Any],
     device: torch.device | str = "cpu",
     resume: bool = False,
+    start: Prior | None = None,
 ) -> Iterator[Progress]:
     """Trains on `images` (n, h, w), saving into `out`; yields each step, so that the caller may watch."""
     validation = validation[torch.linspace(0, len(validation) - 1, min(VALIDATED, len(validation))).long()]
@@ -193,6 +205,8 @@ def train(
     _check_images(images, trainer)
     _check_images(validation, trainer)
     out.mkdir(parents=True, exist_ok=True)
+    if start is not None:
+        trainer.begin_from(start)
     history: list[dict[str, Any]] = []
     if resume:
         trainer.load(out)
