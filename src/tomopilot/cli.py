@@ -282,7 +282,8 @@ def _begin(out: Path, kind: str, plan: "Plan", workers: int) -> None:
 def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     """Runs what is left of a run, then writes its outputs."""
     from tomopilot.bench.outputs import leave_comparison, leave_simulation
-    from tomopilot.bench.study import RECORD, Plan, follow_all, method_of, scans
+    from tomopilot.bench.study import RECORD, Plan, follow_all, scans
+    from tomopilot.bench.summary import method_of
     from tomopilot.files.archive import Archive
 
     if not (out / RECORD).is_file():

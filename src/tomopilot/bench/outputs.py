@@ -7,7 +7,8 @@ from typing import Any
 
 from tomopilot.bench.plots import Pictures
 from tomopilot.bench.report import compare_report, simulate_report
-from tomopilot.bench.study import Plan, Row, finish, method_of, scans, summarise
+from tomopilot.bench.study import Plan, Row, finish, scans
+from tomopilot.bench.summary import method_of, summarise
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile

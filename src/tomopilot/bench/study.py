@@ -10,7 +10,6 @@ from functools import lru_cache
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -33,12 +32,11 @@ from tomopilot.recipe import (
     make_policy,
     make_posterior,
 )
-from tomopilot.records import Draws, Step
+from tomopilot.records import Data, Draws, Step
 from tomopilot.simulate.instrument import Simulated
 
 Row = dict[str, Any]
 RECORD = "run.db"
-TARGET = 30.0  # dB
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ class Judge:
         policy = make_policy(method.policy, len(self.operator), start=plan.start, seed=plan.seed)
         self.experiment = Experiment(self.operator, noise, self, policy, count=plan.count, seed=plan.seed)
 
-    def sample(self, data, count, *, rng, previous=None) -> Draws:
+    def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
         """The posterior with a stopwatch on it."""
         start = time.perf_counter()
         draws = self.posterior.sample(data, count, rng=rng, previous=previous)
@@ -221,6 +219,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         yield keep(judge.row(lambda: experiment.step(last=until(experiment))))
     steps = run(experiment, measure, until=until)
     while not until(experiment):
+        experiment.decide()  # known already, except after a resume: then it is not counted twice
         yield keep(judge.row(lambda: next(steps)))
 
 
@@ -267,64 +266,3 @@ def _work(plan_json: str, index: int, path: Path, threads: int) -> list[Row]:
     torch.set_num_threads(threads)
     plan = Plan.from_json(plan_json)
     return list(follow(plan, scans(plan)[index], Archive(path)))
-
-
-def method_of(row: Row) -> Method:
-    """The method that made a row."""
-    return Method(row["posterior"], row["policy"], row["prior"])
-
-
-def mean_and_two_se(values: list[float]) -> tuple[float, float | None]:
-    """Mean and two standard errors; one value has no error."""
-    return mean(values), 2 * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-
-
-def curve(rows: list[Row]) -> dict[str, dict[str, float | None]]:
-    """Quality by number of measurements, over images."""
-    points = {}
-    for count in sorted({row["count"] for row in rows if row["psnr"] is not None}):
-        judged = [row for row in rows if row["count"] == count and row["psnr"] is not None]
-        point: dict[str, float | None] = {"n": len(judged)}
-        for metric in ("psnr", "ssim"):
-            point[f"{metric}_mean"], point[f"{metric}_two_se"] = mean_and_two_se(
-                [row[metric] for row in judged]
-            )
-        points[str(count)] = point
-    return points
-
-
-def reaches(points: Mapping[str, Mapping[str, float | None]], target: float = TARGET) -> float | None:
-    """Measurements at which the mean PSNR first reaches the target; linear in between, None if never."""
-    before: tuple[int, float] | None = None
-    for count, point in points.items():
-        value = point["psnr_mean"]
-        assert value is not None
-        if value >= target:
-            if before is None:
-                return float(count)
-            share = (target - before[1]) / (value - before[1])
-            return before[0] + share * (int(count) - before[0])
-        before = int(count), value
-    return None
-
-
-def summarise(plan: Plan, rows: list[Row]) -> list[dict[str, Any]]:
-    """One entry per method: its curve, its measurements to the target, its times."""
-    entries = []
-    for method in plan.methods:
-        own = [row for row in rows if method_of(row) == method]
-        points = curve(own)
-        estimates = [row["estimate_seconds"] for row in own if row["estimate_seconds"]]
-        deciding = [row["seconds"] for row in own if row["count"] < plan.budget]
-        entries.append(
-            {
-                **asdict(method),
-                "images": len({row["image"] for row in own}),
-                "curve": points,
-                "measurements_to_30db": reaches(points),
-                "seconds_per_step": mean(deciding) if deciding else None,
-                "estimate_seconds": mean(estimates) if estimates else None,
-                "split_seconds": {part: mean(row["split"][part] for row in own) for part in own[0]["split"]},
-            }
-        )
-    return entries
