@@ -33,8 +33,8 @@ operator, noise = Radon(128, half_turn(180)), Gaussian(0.3)
 # (10 noise levels and 3 samples keep this short; the paper uses 50 and 10.)
 posterior = DiffusionPosterior(load_prior("chip-128"), Soft(), sigmas=ddpm(10))
 
-# Who decides: after one measurement in uniform order, the angle on which the samples disagree most.
-policy = Greedy(variance, opening=InOrder(bisect_order(180)))
+# Who decides: after two measurements in uniform order, the angle on which the samples disagree most.
+policy = Greedy(variance, opening=InOrder(bisect_order(180)), start=2)
 
 experiment = Experiment(operator, noise, posterior, policy, count=3, seed=0)
 for step in run(experiment, measure=Simulated(image, operator, noise), until=budget(5)):

@@ -80,7 +80,7 @@ def simulate(
     policy: Annotated[str, typer.Option(help="variance, uniform or random.")] = "variance",
     count: Count = 10,
     budget: Budget = 20,
-    start: Start = 1,
+    start: Start = 4,
     noise: Noise = "relative:0.01",
     finer: Finer = 1,
     at: At = None,
@@ -118,7 +118,7 @@ def compare(
     ] = "variance,uniform",
     count: Count = 10,
     budget: Budget = 20,
-    start: Start = 1,
+    start: Start = 4,
     noise: Noise = "relative:0.01",
     finer: Finer = 1,
     at: At = None,
@@ -395,7 +395,7 @@ def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> No
     table = Table(*head, title=title)
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 @contextmanager

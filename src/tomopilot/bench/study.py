@@ -52,7 +52,7 @@ class Plan:
     finer: int = 1
     count: int = 10
     budget: int = 20
-    start: int = 1
+    start: int = 4
     at: tuple[int, ...] | None = None  # judge after these many measurements only
     seed: int = 0
     device: str = "cpu"
