@@ -53,7 +53,7 @@ class Greedy:
 
     score: Callable[[Forecast], Float[Tensor, " n"]]
     opening: Policy
-    start: int = 4
+    start: int = 1
 
     def choose(self, choice: Choice) -> Decision:
         if choice.taken < self.start:

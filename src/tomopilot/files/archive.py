@@ -40,8 +40,10 @@ class Archive:
     def _do(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         try:
             return self.connection.execute(query, values).fetchall()
-        except sqlite3.IntegrityError:
-            raise ValueError(f"{self.path} is being written by another process; let it finish") from None
+        except sqlite3.IntegrityError as error:
+            raise ValueError(
+                f"{self.path} is being written by another process ({error}); let it finish"
+            ) from None
         except sqlite3.Error as error:
             raise OSError(
                 f"{self.path} cannot be read or written ({error}); is it damaged, or the disk full?"
