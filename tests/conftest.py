@@ -9,7 +9,8 @@ from jaxtyping import install_import_hook
 
 # Readers of foreign files (prior.checkpoint, files) are left out: they are tested with wrong types.
 ROOMS = (
-    "measure", "prior.denoiser", "prior.schedule", "prior.augment", "posterior", "design", "simulate.instrument",
+    "measure", "prior.denoiser", "prior.schedule", "prior.augment", "posterior", "design",
+    "simulate.instrument",
     "records", "experiment", "metrics",
 )  # fmt: skip
 install_import_hook([f"tomopilot.{room}" for room in ROOMS], "beartype.beartype")  # before any import of them
