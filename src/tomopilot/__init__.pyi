@@ -9,10 +9,13 @@ from .measure.radon import half_turn as half_turn
 from .measure.noise import Gaussian as Gaussian, Noise as Noise, Poisson as Poisson
 from .prior.denoiser import Denoiser as Denoiser, GaussianPrior as GaussianPrior
 from .prior.checkpoint import load_prior as load_prior, save_prior as save_prior
-from .prior.schedule import ddpm as ddpm
+from .prior.schedule import ddpm as ddpm, logarithmic as logarithmic
 from .posterior.posterior import Guidance as Guidance, Posterior as Posterior
 from .posterior.diffusion import DiffusionPosterior as DiffusionPosterior
 from .posterior.guidance.soft import Soft as Soft
+from .posterior.guidance.hard import Hard as Hard
+from .posterior.guidance.dps import DPS as DPS
+from .posterior.guidance.prox import Prox as Prox
 from .posterior.classical import FilteredBackProjection as FilteredBackProjection
 from .posterior.classical import TotalVariation as TotalVariation
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy

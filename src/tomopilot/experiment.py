@@ -1,13 +1,14 @@
 """The loop (paper, Algorithm 1): draw, project, choose, measure, learn. Read this first."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import index
 
 import torch
 from torch import Tensor
 
 from tomopilot.design.policy import Choice, Policy
+from tomopilot.design.trust import surprise
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.posterior.posterior import Posterior
@@ -18,6 +19,8 @@ from tomopilot.records import Data, Decision, Draws, Step
 class Experiment:
     """One scan: what was measured, what is known, what to measure next. Whoever measures asks and tells.
 
+    The `posterior` is drawn when somebody looks, the `scout` to choose by: a cheaper one, that may take up
+    its earlier samples again. Without a scout, the posterior does both, and each draw serves both.
     Everything random hangs on `seed` and the number of measurements told, so an experiment that is told the
     same measurements again continues exactly as the first one would have.
     """
@@ -29,15 +32,17 @@ class Experiment:
         posterior: Posterior,
         policy: Policy,
         *,
+        scout: Posterior | None = None,
         count: int = 10,
         seed: int = 0,
     ) -> None:
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1 posterior sample")
         self.operator, self.noise, self.posterior, self.policy = operator, noise, posterior, policy
-        self.count, self.seed = count, seed
+        self.scout, self.count, self.seed = scout, count, seed
         self.data = Data(operator.image_shape, operator.device)
         self.designs: list[int] = []  # measured, in the order told
+        self.surprises: list[float | None] = []  # of each measurement; None where none was predicted
         self.pending: set[int] = set()  # asked for, not yet told
         self._moment = _Moment(self, None)
         self._decision: Decision | None = None
@@ -55,6 +60,16 @@ class Experiment:
         """`count` posterior samples given everything told, drawn once."""
         return self._moment.draws()
 
+    def scouted(self) -> Draws | None:
+        """The samples that the latest choice was made by, if it needed any."""
+        return self._moment.chosen_by
+
+    def recall(self, chosen_by: Draws | None, surprises: Sequence[float | None]) -> None:
+        """After the same measurements were told again: what was drawn and found before an interruption."""
+        self._moment.chosen_by, self.surprises = chosen_by, list(surprises)
+        if self.scout is None:
+            self._moment.seen = chosen_by
+
     def decide(self) -> Decision:
         """The design that `ask` would give now."""
         if self._decision is None:
@@ -64,7 +79,9 @@ class Experiment:
                     f"all {len(self.operator)} designs are measured or asked for; nothing is left to ask"
                 )
             taken = self.count_told + len(self.pending)
-            self._decision = self.policy.choose(Choice(self.operator, free, taken, self.draws))
+            self._decision = self.policy.choose(
+                Choice(self.operator, free, taken, self._moment.choosing, tuple(self.surprises))
+            )
         return self._decision
 
     def ask(self) -> int:
@@ -81,6 +98,7 @@ class Experiment:
         if not (values.is_floating_point() or values.is_complex()):
             values = values.float()
         values = values.to(self.operator.device)
+        self.surprises.append(self._surprise(design, values))
         self.data = self.data.add(self.operator, design, values, self.noise)
         self.designs.append(design)
         self.pending.discard(design)
@@ -94,6 +112,15 @@ class Experiment:
         design = self.designs[-1]
         setting = self.operator.settings[design].tolist()
         return Step(self.count_told, design, setting, seconds, following, self._moment.draws)
+
+    def _surprise(self, design: int, values: Tensor) -> float | None:
+        """How far off the prediction of the samples that this measurement was chosen by was."""
+        if self._moment.chosen_by is None:
+            return None
+        with torch.no_grad():
+            one = self.operator[torch.tensor([design])]
+            predicted = one.forward(self._moment.chosen_by.images)[:, 0]
+        return surprise(predicted, values, self.noise.precision(values))
 
     def _check(self, design: int, values: Tensor) -> None:
         if not 0 <= design < len(self.operator):
@@ -114,21 +141,36 @@ class Experiment:
 
 
 class _Moment:
-    """What is known between two measurements: the posterior is drawn when somebody first looks."""
+    """What is known between two measurements: samples are drawn when somebody first needs them."""
 
-    def __init__(self, experiment: Experiment, previous: Draws | None) -> None:
-        self.posterior, self.data, self.count = experiment.posterior, experiment.data, experiment.count
-        self.keys = (experiment.seed, "draws", experiment.count_told)
-        self.latest = self.previous = previous
-        self.drawn = False
+    def __init__(self, experiment: Experiment, earlier: Draws | None) -> None:
+        self.looker, self.scout = experiment.posterior, experiment.scout
+        self.data, self.count = experiment.data, experiment.count
+        self.seed, self.told, self.earlier = experiment.seed, experiment.count_told, earlier
+        self.chosen_by: Draws | None = None
+        self.seen: Draws | None = None
+
+    @property
+    def latest(self) -> Draws | None:
+        """What the next moment may start from."""
+        return self.chosen_by or self.earlier
+
+    def choosing(self) -> Draws:
+        """The samples to choose the next design by."""
+        if self.chosen_by is None:
+            self.chosen_by = self._draw(self.scout, "scout", self.earlier) if self.scout else self.draws()
+            self.earlier = None
+        return self.chosen_by
 
     def draws(self) -> Draws:
-        if not self.drawn:
-            rng = stream(*self.keys)
-            self.latest = self.posterior.sample(self.data, self.count, rng=rng, previous=self.previous)
-            self.drawn, self.previous = True, None
-        assert self.latest is not None
-        return self.latest
+        """The samples to look at."""
+        if self.seen is None:
+            self.seen = self._draw(self.looker, "draws", None if self.scout else self.earlier)
+        return self.seen
+
+    def _draw(self, posterior: Posterior, purpose: str, earlier: Draws | None) -> Draws:
+        rng = stream(self.seed, purpose, self.told)
+        return posterior.sample(self.data, self.count, rng=rng, previous=earlier)
 
 
 def run(

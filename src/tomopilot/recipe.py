@@ -18,22 +18,49 @@ from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.dps import DPS
+from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior
-from tomopilot.prior.denoiser import Metered
-from tomopilot.prior.schedule import ddpm
+from tomopilot.prior.denoiser import Denoiser
+from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.prior.training import Training
 
 MARGIN = 0.25  # how far an image may leave the prior's intensity range, as a share of it
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
 
 
-def _soft(prior: Metered, scale: float) -> Posterior:
+def _soft(prior: Denoiser, scale: float) -> Posterior:
     return DiffusionPosterior(prior, Soft(), ddpm(50, scale))
 
 
-POSTERIORS: dict[str, Callable[[Metered, float], Posterior]] = {"auto": _soft, "soft": _soft}
+def _hard(prior: Denoiser, scale: float) -> Posterior:
+    return DiffusionPosterior(prior, Hard(scale=scale), ddpm(50, scale))
+
+
+def _dps(prior: Denoiser, scale: float) -> Posterior:
+    return DiffusionPosterior(prior, DPS(scale=scale), ddpm(100, scale), eta=0.3)  # about ancestral
+
+
+def _prox(prior: Denoiser, scale: float) -> Posterior:
+    return DiffusionPosterior(prior, Prox(), logarithmic(5 * scale, 0.04 * scale, 50))
+
+
+def _scout(prior: Denoiser, scale: float) -> Posterior:
+    cold, warm = logarithmic(5 * scale, 0.06 * scale, 15), logarithmic(0.7 * scale, 0.06 * scale, 3)
+    return DiffusionPosterior(prior, Prox(), cold, warm=warm)
+
+
+POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
+    "soft": _soft,
+    "hard": _hard,
+    "dps": _dps,
+    "prox": _prox,
+    "scout": _scout,
+}
+AUTO = "scout:prox"
 PRIOR_FREE: dict[str, Callable[[], Posterior]] = {"fbp": FilteredBackProjection, "tv": TotalVariation}
 ADAPTIVE = {"variance": variance}
 ORDERS: dict[str, Callable[[int, int], list[int]]] = {
@@ -52,31 +79,52 @@ def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to scan: a reconstruction and a policy, by name."""
+    """One way to scan: a reconstruction and a policy, by name.
+
+    A posterior `a:b` chooses by the samples of a and estimates by those of b; `auto` is our best such pair.
+    """
 
     posterior: str
     policy: str
     prior: str | None
 
     def __post_init__(self) -> None:
-        check_names("posterior", [self.posterior], [*POSTERIORS, *PRIOR_FREE])
+        known = ["auto", *POSTERIORS, *PRIOR_FREE]
+        check_names("posterior", self.posterior.split(":")[:2], known)
         check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS])
-        if self.policy in ADAPTIVE and self.posterior in PRIOR_FREE:
+        if self.posterior.count(":") > 1:
+            raise ValueError(f"posterior {self.posterior!r}; expected one name, or two as in scout:prox")
+        if self.policy in ADAPTIVE and self.chooser in PRIOR_FREE:
             raise ValueError(
-                f"{self.posterior} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
+                f"{self.chooser} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
             )
-        if self.posterior in POSTERIORS and self.prior is None:
+        if self.prior is None and not {self.chooser, self.estimator} <= set(PRIOR_FREE):
             raise ValueError(
                 f"{self.posterior} needs a prior; name one with --prior (`tomopilot priors` lists them)"
             )
 
+    @property
+    def chooser(self) -> str:
+        """Whose samples the next design is chosen by."""
+        return (AUTO if self.posterior == "auto" else self.posterior).partition(":")[0]
 
-def make_posterior(name: str, prior: Metered | None, scale: float) -> Posterior:
-    """The posterior of a checked name; `scale` is half the prior's intensity range."""
-    if name in PRIOR_FREE:
-        return PRIOR_FREE[name]()
-    assert prior is not None
-    return POSTERIORS[name](prior, scale)
+    @property
+    def estimator(self) -> str:
+        """Whose samples are looked at."""
+        return (AUTO if self.posterior == "auto" else self.posterior).rpartition(":")[2]
+
+
+def make_posteriors(method: Method, prior: Denoiser | None, scale: float) -> tuple[Posterior, Posterior]:
+    """Chooser and estimator of a method, the same object where they are one."""
+
+    def make(name: str) -> Posterior:
+        if name in PRIOR_FREE:
+            return PRIOR_FREE[name]()
+        assert prior is not None
+        return POSTERIORS[name](prior, scale)
+
+    estimator = make(method.estimator)
+    return (estimator if method.chooser == method.estimator else make(method.chooser)), estimator
 
 
 def make_policy(name: str, designs: int, *, start: int, seed: int) -> Policy:

@@ -59,6 +59,11 @@ class Data:
         """Number of measured blocks."""
         return sum(len(part.index) for part in self.observations)
 
+    @property
+    def numel(self) -> int:
+        """Number of measured values."""
+        return sum(part.values.numel() for part in self.observations)
+
     def add(self, family: Operator, design: int, values: Inexact[Tensor, "*block"], noise: Noise) -> "Data":
         """These data and one more block; blocks of a family are kept in the order of their designs."""
         index, block = torch.tensor([design]), values[None]

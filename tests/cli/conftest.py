@@ -109,7 +109,7 @@ def shell(start) -> Callable[..., Outcome]:
 
 @pytest.fixture(scope="module")
 def few_steps() -> Iterator[None]:
-    """The soft posterior in five steps instead of fifty, for tests that look at the command alone."""
+    """Estimates in five steps instead of fifty, for tests that look at the command alone."""
     from tomopilot import recipe
     from tomopilot.posterior.diffusion import DiffusionPosterior
     from tomopilot.posterior.guidance.soft import Soft
@@ -119,6 +119,6 @@ def few_steps() -> Iterator[None]:
         return DiffusionPosterior(prior, Soft(steps=5), ddpm(5, scale))
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("auto", "soft"):
+        for name in ("prox", "soft"):
             patch.setitem(recipe.POSTERIORS, name, quick)
         yield

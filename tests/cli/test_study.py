@@ -100,7 +100,11 @@ def test_simulate_summary(first, tiny, pictures):
     assert named == (str(tiny), "auto", "variance", "relative:0.01", 3)
     assert scan["settings"] == pytest.approx([180 / ANGLES * design for design in scan["designs"]])
     assert scan["seconds"][-1] == 0 and min(scan["seconds"][:-1]) > 0
-    assert scan["network_evaluations"] == [3 * 5] * BUDGET
+    assert scan["choose_evaluations"] == [3 * 15, 3 * 3, 3 * 3, 0]  # cold, then from the earlier samples
+    assert scan["estimate_evaluations"] == [3 * 5] * BUDGET
+    both = zip(scan["choose_evaluations"], scan["estimate_evaluations"], strict=True)
+    assert scan["network_evaluations"] == [sum(pair) for pair in both]
+    assert scan["surprise"][0] is None and min(scan["surprise"][1:]) > 0
     assert len(set(scan["designs"])) == BUDGET
 
 
@@ -112,7 +116,7 @@ def test_simulate_prints_its_summary_as_json(first):
 def test_results_table(kind, command, first):
     out = first if kind == "simulate" else command("compare", "--posteriors", "auto,fbp")
     rows = rows_of(out)
-    assert [column for column in rows[0] if column != "prior"] == COLUMNS
+    assert [column for column in rows[0] if column != "prior"][: len(COLUMNS)] == COLUMNS
     scans = summary_of(out)["images"]
     assert len(rows) == BUDGET * len(scans)
     for scan, first_row in zip(scans, range(0, len(rows), BUDGET), strict=True):

@@ -17,10 +17,14 @@ from tomopilot.recipe import Method
 
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
-    "spread", "seconds", "network_evaluations", "estimate_seconds",
+    "spread", "seconds", "network_evaluations", "estimate_seconds", "choose_evaluations",
+    "estimate_evaluations", "surprise",
 )  # fmt: skip
 FACTS = ("operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "seed", "device")
-LISTS = ("psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations")
+LISTS = (
+    "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",
+    "choose_evaluations", "estimate_evaluations", "surprise",
+)  # fmt: skip
 
 
 def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile, write_scan
 from tomopilot.metrics import psnr, rmse, ssim
+from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.recipe import (
@@ -30,7 +31,7 @@ from tomopilot.recipe import (
     make_noise,
     make_operator,
     make_policy,
-    make_posterior,
+    make_posteriors,
 )
 from tomopilot.records import Data, Draws, Step
 from tomopilot.simulate.instrument import Simulated
@@ -120,9 +121,25 @@ def check(plan: Plan) -> None:
         (image,) = read_images(spec)
         make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
         make_noise(plan.noise, image.pixels, len(image.pixels))
-        for name in {method.prior for method in plan.methods if method.posterior not in PRIOR_FREE}:
+        for name in {method.prior for method in plan.methods if method.estimator not in PRIOR_FREE}:
             assert name is not None
             check_image(image, _prior(name, plan.device))
+
+
+class Watched:
+    """A posterior with a stopwatch on it, and a count of the images its draws sent through the network."""
+
+    def __init__(self, posterior: Posterior, meter: Metered | None) -> None:
+        self.posterior, self.meter, self.seconds, self.evaluations = posterior, meter, 0.0, 0
+
+    def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
+        start, before = time.perf_counter(), self.meter.evaluations if self.meter else 0
+        draws = self.posterior.sample(data, count, rng=rng, previous=previous)
+        if draws.images.is_cuda:
+            torch.cuda.synchronize(draws.images.device)
+        self.seconds += time.perf_counter() - start
+        self.evaluations += (self.meter.evaluations if self.meter else 0) - before
+        return draws
 
 
 class Judge:
@@ -141,58 +158,68 @@ class Judge:
         noise = make_noise(plan.noise, clean, len(self.truth))
         self.instrument = Simulated(self.truth, self.operator, noise, seed=plan.seed, finer=plan.finer)
         method = scan.method
-        prior = None if method.posterior in PRIOR_FREE else _prior(method.prior or "", plan.device)
-        self.peak, scale = (prior.high - prior.low, prior.scale) if prior else (1.0, 0.5)
+        prior = None if method.estimator in PRIOR_FREE else _prior(method.prior or "", plan.device)
+        self.peak = prior.high - prior.low if prior else 1.0
         self.meter = Metered(prior) if prior else None
-        self.posterior = make_posterior(method.posterior, self.meter, scale)
-        self.draw_seconds = 0.0
+        chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5)
+        self.estimator = Watched(estimator, self.meter)
+        self.chooser = Watched(chooser, self.meter) if chooser is not estimator else self.estimator
         policy = make_policy(method.policy, len(self.operator), start=plan.start, seed=plan.seed)
-        self.experiment = Experiment(self.operator, noise, self, policy, count=plan.count, seed=plan.seed)
+        self.experiment = Experiment(
+            self.operator,
+            noise,
+            self.estimator,
+            policy,
+            scout=self.chooser if self.chooser is not self.estimator else None,
+            count=plan.count,
+            seed=plan.seed,
+        )
 
-    def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        """The posterior with a stopwatch on it."""
-        start = time.perf_counter()
-        draws = self.posterior.sample(data, count, rng=rng, previous=previous)
-        if draws.images.is_cuda:
-            torch.cuda.synchronize(draws.images.device)
-        self.draw_seconds += time.perf_counter() - start
-        return draws
-
-    def network(self) -> tuple[int, float]:
-        """Images through the network, and seconds in it, so far."""
-        return (self.meter.evaluations, self.meter.seconds) if self.meter else (0, 0.0)
+    def _so_far(self) -> dict[str, float]:
+        """Clocks and counters whose differences make a row."""
+        drawn = sum(watched.seconds for watched in {self.chooser, self.estimator})
+        network = self.meter.seconds if self.meter else 0.0
+        return {"drawn": drawn, "network": network, "now": time.perf_counter()}
 
     def row(self, take: Callable[[], Step]) -> Row:
         """The row of one step, `take` being what measures, decides and returns it."""
-        begun, drawn, (evaluations, network) = time.perf_counter(), self.draw_seconds, self.network()
+        begun, choices = self._so_far(), self.chooser.evaluations
+        looks, looked = self.estimator.evaluations, self.estimator.seconds
         step = take()
+        decided, choices = self._so_far(), self.chooser.evaluations - choices
         method, plan = self.scan.method, self.plan
         row: Row = {
             "image": plan.label(self.scan.image), **asdict(method), "seed": plan.seed, "count": step.count,
             "design": step.design, "setting": self.operator.settings[step.design].rad2deg().item(),
             "psnr": None, "ssim": None, "rmse": None, "spread": None, "seconds": step.seconds,
-            "network_evaluations": 0, "estimate_seconds": None,
+            "network_evaluations": choices, "estimate_seconds": None,
+            "choose_evaluations": choices, "estimate_evaluations": None,
+            "surprise": self.experiment.surprises[-1],
         }  # fmt: skip
         if plan.judges(step.count):
-            draws = step.draws
-            quality = psnr(draws.guess, self.truth, self.peak)
-            row["psnr"] = quality if math.isfinite(quality) else None  # JSON knows no infinity
-            row["ssim"] = ssim(draws.guess, self.truth, self.peak)
-            row["rmse"] = rmse(draws.guess, self.truth)
-            row["spread"] = draws.images.std(0).mean().item() if len(draws.images) > 1 else None
-            row["estimate_seconds"] = self.draw_seconds - drawn
-        decided_by_draws = self.draw_seconds - drawn if step.next and step.next.scores is not None else 0.0
-        row["network_evaluations"] = self.network()[0] - evaluations
-        in_network = self.network()[1] - network
-        row["split"] = {
-            "network": in_network,
-            "consistency": self.draw_seconds - drawn - in_network,
-            "projection": max(0.0, step.seconds - decided_by_draws),
-        }
-        row["split"]["rest"] = time.perf_counter() - begun - sum(row["split"].values())
+            row |= self.judged(step.draws)
+            row["estimate_seconds"] = self.estimator.seconds - looked
+            row["estimate_evaluations"] = self.estimator.evaluations - looks
+            shared = self.chooser is self.estimator
+            row["network_evaluations"] = row["estimate_evaluations"] + (0 if shared else choices)
+        ended = self._so_far()
+        drawn, network = (ended[key] - begun[key] for key in ("drawn", "network"))
+        projection = max(0.0, step.seconds - (decided["drawn"] - begun["drawn"])) if step.next else 0.0
+        row["split"] = {"network": network, "consistency": drawn - network, "projection": projection}
+        row["split"]["rest"] = ended["now"] - begun["now"] - drawn - projection
         if step.next and step.next.scores is not None:
             row["scores"] = [None if math.isnan(score) else score for score in step.next.scores.tolist()]
         return row
+
+    def judged(self, draws: Draws) -> Row:
+        """How good an estimate is."""
+        quality = psnr(draws.guess, self.truth, self.peak)
+        return {
+            "psnr": quality if math.isfinite(quality) else None,  # JSON knows no infinity
+            "ssim": ssim(draws.guess, self.truth, self.peak),
+            "rmse": rmse(draws.guess, self.truth),
+            "spread": draws.images.std(0).mean().item() if len(draws.images) > 1 else None,
+        }
 
 
 def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
@@ -203,8 +230,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         return
     judge = Judge(plan, scan)
     experiment, until = judge.experiment, budget(plan.budget)
-    for design, values in archive.blocks(scan.key):
-        experiment.tell(design, values)
+    recall(experiment, archive, scan.key, rows)
 
     def measure(design: int):
         values = judge.instrument(design)
@@ -212,7 +238,9 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         return values
 
     def keep(row: Row) -> Row:
-        archive.add_step(scan.key, row["count"], row)
+        chosen_by = experiment.scouted()
+        tensors = {k: v for k, v in vars(chosen_by).items() if v is not None} if chosen_by else None
+        archive.add_step(scan.key, row["count"], row, tensors)
         return row
 
     if experiment.count_told > len(rows):
@@ -221,6 +249,17 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
     while not until(experiment):
         experiment.decide()  # known already, except after a resume: then it is not counted twice
         yield keep(judge.row(lambda: next(steps)))
+
+
+def recall(experiment: Experiment, archive: Archive, key: str, rows: list[Row]) -> None:
+    """Brings an experiment to where an interrupted one was: its measurements, surprises and samples."""
+    blocks = archive.blocks(key)
+    for design, values in blocks[: len(rows)]:
+        experiment.tell(design, values)
+    tensors = archive.draws(key, len(rows))
+    experiment.recall(Draws(**tensors) if tensors else None, [row["surprise"] for row in rows])
+    for design, values in blocks[len(rows) :]:
+        experiment.tell(design, values)
 
 
 def finish(plan: Plan, scan: Scan, archive: Archive, path: Path, provenance: Mapping[str, str]) -> ScanFile:

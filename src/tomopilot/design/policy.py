@@ -22,6 +22,7 @@ class Choice:
     free: tuple[int, ...]  # designs neither measured nor asked for, ascending
     taken: int  # designs measured or asked for
     draw: Callable[[], Draws]  # posterior samples; costs time, so only who needs them calls it
+    surprises: tuple[float | None, ...] = ()  # of the measurements so far, see `trust.surprise`
 
 
 @runtime_checkable
@@ -73,6 +74,18 @@ class Greedy:
             )
             scores[index] = self.score(forecast).float().cpu()
         return Decision(choice.free[int(scores[index].argmax())], scores)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A policy that trusts the samples until the alarm has been raised, then goes on by the `fallback`."""
+
+    policy: Policy
+    fallback: Policy
+    alarm: Callable[[Sequence[float | None]], int | None]
+
+    def choose(self, choice: Choice) -> Decision:
+        return (self.fallback if self.alarm(choice.surprises) else self.policy).choose(choice)
 
 
 def bisect_order(n: int) -> list[int]:

@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ create table if not exists blocks (
     scan text, number integer, design integer, dtype text, shape text, bytes blob, primary key (scan, number)
 );
 create table if not exists steps (scan text, number integer, row text, primary key (scan, number));
+create table if not exists draws (scan text primary key, number integer, tensors blob);
 """
 
 
@@ -71,8 +74,21 @@ class Archive:
             for design, dtype, shape, content in self._do(query, (scan,))
         ]
 
-    def add_step(self, scan: str, number: int, row: dict[str, Any]) -> None:
+    def add_step(
+        self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Keeps a judged step and, instead of those of the step before, the samples it decided by."""
+        self._do("begin", ())
         self._do("insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row)))
+        if draws is not None:
+            content = safetensors.torch.save({name: value.cpu().clone() for name, value in draws.items()})
+            self._do("insert or replace into draws values (?, ?, ?)", (scan, number, content))
+        self._do("commit", ())
+
+    def draws(self, scan: str, number: int) -> dict[str, Tensor] | None:
+        """The samples that the `number`-th step decided by, if it was the latest to need any."""
+        found = self._do("select tensors from draws where scan = ? and number = ?", (scan, number))
+        return safetensors.torch.load(found[0][0]) if found else None
 
     def steps(self, scan: str) -> list[dict[str, Any]]:
         """The judged steps of a scan, in order."""

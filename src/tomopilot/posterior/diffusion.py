@@ -16,6 +16,9 @@ from tomopilot.records import Data, Draws
 class DiffusionPosterior:
     """A guided reverse diffusion over noise levels `sigmas` (descending, image units), in one batch.
 
+    With levels to `warm` up from, the samples of an earlier moment are taken up again instead: noise of the
+    first of these levels is added to them, and only these are descended. Every `refresh`-th measurement the
+    samples start cold all the same, so that what was once wrongly ruled out can come back.
     Without data, the samples are the prior's.
     """
 
@@ -23,11 +26,16 @@ class DiffusionPosterior:
     guidance: Guidance
     sigmas: Float[Tensor, " n"]
     eta: float = 1.0
+    warm: Float[Tensor, " m"] | None = None
+    refresh: int = 8
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
         if count < 1:
             raise ValueError(f"{count} samples were asked for; expected at least 1")
         denoise = self.guidance(self.denoise, data) if len(data) else self.denoise
-        noise = torch.randn(count, *data.image_shape, generator=rng).to(data.device)
-        images = ddim(denoise, self.sigmas[0].item() * noise, self.sigmas, eta=self.eta, rng=rng)
-        return Draws(images, images.mean(0))
+        start, sigmas = torch.zeros(count, *data.image_shape, device=data.device), self.sigmas
+        if self.warm is not None and previous is not None and len(data) % self.refresh:
+            start, sigmas = previous.carry, self.warm
+        noise = torch.randn(start.shape, generator=rng).to(data.device)
+        images = ddim(denoise, start + sigmas[0].item() * noise, sigmas, eta=self.eta, rng=rng)
+        return Draws(images, images.mean(0), carry=images)

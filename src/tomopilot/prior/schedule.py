@@ -1,5 +1,7 @@
 """Grids of noise levels, from high to low, in the sigma parametrisation: noisy = clean + sigma * noise."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,3 +27,10 @@ def ddpm(steps: int = 50, scale: float = 0.5) -> Float[Tensor, " n"]:
         raise ValueError(f"{steps} sampling steps were asked for; a DDPM schedule takes 1 to {TIMES}")
     times = torch.linspace(TIMES - 1, TIMES // steps - 1, steps).round().long()
     return (scale * ddpm_sigmas()[times]).float()
+
+
+def logarithmic(high: float, low: float, steps: int) -> Float[Tensor, " n"]:
+    """`steps` noise levels from `high` to `low`, evenly spaced in their logarithm, in image units."""
+    if steps < 1 or not 0 < low <= high < math.inf:
+        raise ValueError(f"{steps} noise levels from {high} to {low}; expected at least 1, falling, above 0")
+    return torch.linspace(math.log(high), math.log(low), steps, dtype=torch.float64).exp().float()
