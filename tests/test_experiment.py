@@ -6,13 +6,15 @@ import torch
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, InOrder, bisect_order
 from tomopilot.design.stopping import budget
+from tomopilot.design.trust import surprise
 from tomopilot.experiment import Experiment, run
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior, Metered
-from tomopilot.prior.schedule import ddpm
+from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.records import Data
 from tomopilot.simulate.instrument import Simulated
 
@@ -172,6 +174,118 @@ def test_draws_are_kept_until_the_next_tell(measure):
     assert experiment.draws() is not first and meter.evaluations == 2 * 3 * 4
 
 
+def scouting(policy=None, *, alone=False) -> Experiment:
+    """Chooses by a warm-started scout; `alone`, it is also looked at."""
+    prior = GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2))
+    levels, warm = logarithmic(2.5, 0.05, 5), logarithmic(0.3, 0.05, 2)
+    scout = DiffusionPosterior(Metered(prior), Prox(), levels, warm=warm, refresh=4)
+    looker = scout if alone else DiffusionPosterior(Metered(prior), Prox(), logarithmic(2.5, 0.05, 7))
+    policy = policy or Greedy(variance, InOrder(bisect_order(DESIGNS)), start=2)
+    return Experiment(OPERATOR, NOISE, looker, policy, scout=None if alone else scout, count=3)
+
+
+def assert_same_steps(steps, others):
+    assert [step.design for step in steps] == [step.design for step in others]
+    for ours, theirs in zip(steps, others, strict=True):
+        assert (ours.next is None) is (theirs.next is None)
+        if ours.next is not None and (ours.next.scores is not None or theirs.next.scores is not None):
+            torch.testing.assert_close(ours.next.scores, theirs.next.scores, rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_scout_is_drawn_to_choose_and_the_posterior_to_look(measure):
+    experiment = scouting()
+    chooser, looker = experiment.scout.denoise, experiment.posterior.denoise
+    counts = []
+    for _ in run(experiment, measure, until=budget(5)):
+        counts.append(chooser.evaluations)
+    assert counts == [0, 3 * 5, 3 * 7, 3 * 12, 3 * 12]  # opening, cold, warm, refreshed, last
+    assert looker.evaluations == 0
+    experiment.draws()
+    assert chooser.evaluations == counts[-1] and looker.evaluations == 3 * 7
+
+
+def test_a_fixed_order_needs_no_scout(measure):
+    experiment = scouting(InOrder(bisect_order(DESIGNS)))
+    for step in run(experiment, measure, until=budget(3)):
+        assert bool(step.draws.images.isfinite().all()) and experiment.scouted() is None
+    assert experiment.scout.denoise.evaluations == 0
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_looking_changes_nothing(alone, measure):
+    blind, looking = scouting(alone=alone), scouting(alone=alone)
+    steps, seen = list(run(blind, measure, until=budget(5))), []
+    looking.draws()
+    for step in run(looking, measure, until=budget(5)):
+        seen.append(step)
+        step.draws  # noqa: B018
+    assert_same_steps(seen, steps)
+    assert looking.surprises == blind.surprises
+    assert_same(images(looking), images(blind))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("told", [1, 2, 3, 4])
+def test_recalled_equals_never_stopped(told, alone, measure):
+    """Samples started from those of the moment before, which the measurements alone do not tell."""
+    straight, steps, kept = scouting(alone=alone), [], []
+    for step in run(straight, measure, until=budget(DESIGNS)):
+        steps.append(step)
+        kept.append((straight.scouted(), list(straight.surprises)))
+    resumed = scouting(alone=alone)
+    for step in steps[:told]:
+        resumed.tell(step.design, measure(step.design))
+    resumed.recall(*kept[told - 1])
+    now = resumed.decide()
+    assert now.design == steps[told].design
+    assert_same_steps(list(run(resumed, measure, until=budget(DESIGNS))), steps[told:])
+    assert resumed.surprises == straight.surprises
+    assert_same(images(resumed), images(straight))
+
+
+def test_what_is_not_recalled_is_missed(measure):
+    """Or the test above could not fail."""
+    straight, forgetful = scouting(), scouting()
+    steps = list(run(straight, measure, until=budget(4)))
+    for step in steps[:3]:
+        forgetful.tell(step.design, measure(step.design))
+    assert not torch.equal(forgetful.decide().scores.nan_to_num(), steps[2].next.scores.nan_to_num())
+
+
+def test_surprises_stand_beside_the_designs(measure):
+    experiment, expected, offered = scouting(), [], []
+
+    class Watched:
+        def choose(self, choice):
+            offered.append(choice.surprises)
+            return Greedy(variance, InOrder(bisect_order(DESIGNS)), start=2).choose(choice)
+
+    experiment.policy = Watched()
+    for _ in range(5):
+        design = experiment.ask()
+        values, scouted = measure(design) + 0.3, experiment.scouted()
+        if scouted is not None:
+            predicted = OPERATOR.forward(scouted.images)[:, design]
+            scouted = surprise(predicted, values, NOISE.precision(values))
+        expected.append(scouted)
+        experiment.tell(design, values)
+    assert expected[:2] == [None, None] and None not in expected[2:]
+    assert experiment.surprises == pytest.approx(expected)
+    assert len(experiment.surprises) == len(experiment.designs)
+    assert [len(surprises) for surprises in offered] == [0, 1, 2, 3, 4]
+    assert list(offered[-1]) == experiment.surprises[:4]
+
+
+def test_only_what_was_predicted_can_surprise(measure):
+    """An unasked design was predicted as well; the second of one moment was not."""
+    experiment = scouting(Greedy(variance, InOrder(bisect_order(DESIGNS)), start=0))
+    asked = experiment.ask()
+    other = (asked + 1) % DESIGNS
+    for design in (other, asked):
+        experiment.tell(design, measure(design))
+    assert experiment.surprises[0] > 0 and experiment.surprises[1] is None
+
+
 def test_a_fixed_order_never_draws(measure):
     experiment = new(InOrder(bisect_order(DESIGNS)))
     designs = [step.design for step in run(experiment, measure, until=budget(5))]
@@ -186,7 +300,7 @@ def test_a_fixed_order_that_ends_too_early_says_so(measure):
 
 def test_nothing_measured_fits_everything(rng):
     data, x = Data((SIZE, SIZE)), torch.rand(2, SIZE, SIZE, generator=rng)
-    assert len(data) == 0
+    assert len(data) == data.numel == 0
     assert_same(data.misfit(x), torch.zeros(2))
     assert_same(data.gradient(x), torch.zeros_like(x))
     assert_same(data.normal(x), torch.zeros_like(x))
@@ -197,7 +311,7 @@ def test_misfit_and_its_derivatives(rng, measure):
     data = Data((SIZE, SIZE))
     for design, noise in ((1, NOISE), (4, NOISE), (2, Gaussian(0.5))):
         data = data.add(OPERATOR, design, measure(design), noise)
-    assert len(data) == 3 and len(data.observations) == 2
+    assert len(data) == 3 and len(data.observations) == 2 and data.numel == 3 * SIZE
     x = torch.rand(2, SIZE, SIZE, generator=rng, dtype=torch.float64, requires_grad=True)
     misfit = data.misfit(x)
     expected = sum(

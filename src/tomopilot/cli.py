@@ -218,6 +218,72 @@ def train(
 
 
 @app.command()
+def bench(
+    study: Annotated[str | None, typer.Argument(help="calibration or speed; see --list.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Argument(help="As for simulate; speed takes the first, or a phantom.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for everything the study leaves behind.")
+    ] = None,
+    prior: Prior = ["chip-128"],  # noqa: B006
+    posteriors: Annotated[
+        str | None, typer.Option(help="Comma-separated; default: auto, in speed soft,auto.")
+    ] = None,
+    count: Count = 10,
+    noise: Noise = "relative:0.01",
+    at: Annotated[str, typer.Option(help="Numbers of measurements to calibrate at.")] = "5,10,20,40",
+    seed: Seed = 0,
+    device: Device = "auto",
+    large: Annotated[bool, typer.Option("--large", help="Speed of images up to 1024 x 1024 too.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Speed of tiny images, to see that it runs.")
+    ] = False,
+    known: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how good a method is: how honest its samples, how fast its steps.
+
+    Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
+    """
+    from tomopilot.bench.studies import STUDIES, leave_study
+    from tomopilot.recipe import check_names
+
+    if known:
+        for name, entry in STUDIES.items():
+            typer.echo(f"{name:12} {entry.about}")
+        return
+    if study is None or out is None:
+        raise ValueError(f"name a study ({', '.join(STUDIES)}) and its folder: bench STUDY IMAGES --out DIR")
+    check_names("study", [study], STUDIES)
+    entry, counts = STUDIES[study], _counts(at)
+    assert counts
+    plan = _plan(
+        images or [*entry.images], prior, _words(posteriors or entry.posteriors), [entry.policy],
+        operator="radon", angles=180, bins=None, count=count, budget=max(counts), start=0, noise=noise,
+        finer=1, at=counts, seed=seed, device=device,
+    )  # fmt: skip
+    work = entry.make(plan, "quick" if quick else "large" if large else "usual")
+    if (out / "results.csv").exists():
+        raise ValueError(f"{out} holds results already; choose another --out")
+    _writable(out)
+    rows: list[Row] = []
+    with _bar(len(work), study) as report:
+        for row in work.rows():
+            rows.append(row)
+            report(len(rows), work.line(row), True)
+    summary = leave_study(out, study, work, {"version": __version__, "command": _command()}, rows)
+    for note in summary.get("notes", ()):
+        typer.echo(note, err=True)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        lines = work.table(summary)
+        _table(study, tuple(lines[0]), [tuple(map(_cell, line.values())) for line in lines])
+    typer.echo(f"results: {out}", err=as_json)
+
+
+@app.command()
 def priors(as_json: AsJson = False) -> None:
     """List the known priors with their cards.
 
@@ -351,6 +417,10 @@ def _sentence(row: "Row", budget: int) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _words(text: str) -> list[str]:

@@ -2,16 +2,18 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.policy import Greedy, InOrder, Policy, bisect_order, random_order
+from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, random_order
+from tomopilot.design.trust import Alarm
 from tomopilot.files.images import NamedImage
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
@@ -22,13 +24,16 @@ from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.prior.training import Training
 
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 MARGIN = 0.25  # how far an image may leave the prior's intensity range, as a share of it
+EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
 
 
@@ -41,7 +46,7 @@ def _hard(prior: Denoiser, scale: float) -> Posterior:
 
 
 def _dps(prior: Denoiser, scale: float) -> Posterior:
-    return DiffusionPosterior(prior, DPS(scale=scale), ddpm(100, scale), eta=0.3)  # about ancestral
+    return DiffusionPosterior(prior, DPS(scale=scale), ddpm(250, scale), eta=0.27)  # about ancestral
 
 
 def _prox(prior: Denoiser, scale: float) -> Posterior:
@@ -114,23 +119,40 @@ class Method:
         return (AUTO if self.posterior == "auto" else self.posterior).rpartition(":")[2]
 
 
-def make_posteriors(method: Method, prior: Denoiser | None, scale: float) -> tuple[Posterior, Posterior]:
-    """Chooser and estimator of a method, the same object where they are one."""
+def make_posteriors(
+    method: Method, prior: Denoiser | None, scale: float, trust: Mapping[str, Any] = EMPTY
+) -> tuple[Posterior, Posterior]:
+    """Chooser and estimator of a method, the same object where they are one.
+
+    `trust` is what a prior's card says of how far the samples that are drawn with it can be believed.
+    """
 
     def make(name: str) -> Posterior:
         if name in PRIOR_FREE:
             return PRIOR_FREE[name]()
         assert prior is not None
-        return POSTERIORS[name](prior, scale)
+        posterior, factors = POSTERIORS[name](prior, scale), trust.get("inflation", {}).get(name)
+        if factors is None:
+            return posterior
+        return Inflated(posterior, {int(count): factor for count, factor in factors.items()})
 
     estimator = make(method.estimator)
     return (estimator if method.chooser == method.estimator else make(method.chooser)), estimator
 
 
-def make_policy(name: str, designs: int, *, start: int, seed: int) -> Policy:
+def make_alarm(method: Method, trust: Mapping[str, Any]) -> Alarm | None:
+    """The alarm that a prior's card holds for the samples a method chooses by."""
+    fitted = trust.get("alarm", {}).get(method.chooser)
+    return Alarm(**fitted) if fitted else None
+
+
+def make_policy(name: str, designs: int, *, start: int, seed: int, alarm: Alarm | None = None) -> Policy:
+    """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised."""
     if name in ORDERS:
         return InOrder(ORDERS[name](designs, seed))
-    return Greedy(ADAPTIVE[name], InOrder(bisect_order(designs)), start)
+    uniform = InOrder(bisect_order(designs))
+    policy = Greedy(ADAPTIVE[name], uniform, start)
+    return Guarded(policy, uniform, alarm) if alarm else policy
 
 
 def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None, device: str) -> Operator:
@@ -146,11 +168,12 @@ def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None
 def make_noise(text: str, clean: Tensor, size: int) -> Noise:
     """`none`, `relative:0.01` (of the rms of `clean`, all noiseless data), `gaussian:STD`, `poisson:I0`."""
     kind, _, number = text.partition(":")
+    rms = clean.abs().square().mean().sqrt().item()
     try:
         if kind == "none" and not number:
-            return Gaussian(0.0)
+            return Gaussian(0.0, floor=EXACT * rms)
         if kind == "relative":
-            return Gaussian(float(number) * clean.abs().square().mean().sqrt().item())
+            return Gaussian(float(number) * rms, floor=EXACT * rms)
         if kind == "gaussian":
             return Gaussian(float(number))
         if kind == "poisson":

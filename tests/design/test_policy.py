@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.policy import Choice, Greedy, InOrder, Policy, bisect_order, random_order
+from tomopilot.design.policy import Choice, Greedy, Guarded, InOrder, Policy, bisect_order, random_order
 from tomopilot.design.stopping import budget
+from tomopilot.design.trust import Alarm
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.records import Draws
 from tomopilot.testing import check_policy
@@ -15,6 +16,7 @@ POLICIES: list[Policy] = [
     InOrder(random_order(N, seed=3)),
     Greedy(variance, InOrder(bisect_order(N))),
     Greedy(variance, InOrder(range(N)), start=3),
+    Guarded(Greedy(variance, InOrder(range(N))), InOrder(bisect_order(N)), Alarm(0.25, 2.0)),
 ]
 
 
@@ -110,6 +112,17 @@ def test_one_sample_is_too_few_for_a_score_object(draws):
 def test_an_order_that_is_used_up_says_so():
     with pytest.raises(ValueError, match="order"):
         InOrder([0, 1]).choose(Choice(OPERATOR, (2, 3), 2, never))
+
+
+def test_guarded_goes_on_by_the_fallback_once_the_alarm_is_raised(draws):
+    greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
+    guarded = Guarded(greedy, InOrder([3, 1, 5]), Alarm(drift=0.25, threshold=2.0))
+    for quiet in ((), (None, 1.0, 9.0), (None, 9.0, 0.1, 9.0)):
+        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, quiet))
+        assert decision.design == 5 and decision.scores is not None
+    for loud in ((None, 9.0, 9.0), (None, 9.0, 9.0, 0.1, 0.1)):
+        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, never, loud))
+        assert decision.design == 3 and decision.scores is None
 
 
 def test_budget():

@@ -114,6 +114,60 @@ def test_steps_and_descriptions_come_back_as_told(path):
     assert again.described("other") is None
 
 
+DRAWS = {"images": torch.randn(3, 4, 5, dtype=torch.float64), "guess": torch.tensor([-0.0, 1e-45, torch.nan])}
+
+
+def test_draws_come_back_exactly(path):
+    archive = Archive(path)
+    archive.add_step("scan", 2, {"count": 2}, DRAWS)
+    archive.close()
+    found = Archive(path).draws("scan", 2)
+    assert found is not None and found.keys() == DRAWS.keys()
+    assert all(same(found[name], DRAWS[name]) for name in DRAWS)
+
+
+def test_draws_may_be_views(path):
+    view = torch.arange(12.0).reshape(3, 4).T
+    archive = Archive(path)
+    archive.add_step("scan", 2, {}, {"images": view})
+    assert same(archive.draws("scan", 2)["images"], view)
+
+
+def test_a_failed_step_leaves_a_usable_archive(path):
+    archive = Archive(path)
+    with pytest.raises(AttributeError):
+        archive.add_step("scan", 1, {"count": 1}, {"images": None})
+    assert archive.steps("scan") == []
+    archive.add_step("scan", 1, {"count": 2}, DRAWS)
+    assert archive.steps("scan") == [{"count": 2}]
+
+
+def test_only_the_latest_draws_are_kept(path):
+    archive = Archive(path)
+    assert archive.draws("scan", 1) is None
+    for number in (1, 2):
+        archive.add_step("scan", number, {}, {"images": torch.full((2,), float(number))})
+    archive.add_step("other", 1, {}, {"images": torch.zeros(2)})
+    archive.add_step("scan", 3, {})  # needed none
+    assert [archive.draws("scan", number) for number in (0, 1, 3)] == [None] * 3
+    assert same(archive.draws("scan", 2)["images"], torch.full((2,), 2.0))
+    assert same(archive.draws("other", 1)["images"], torch.zeros(2))
+
+
+def test_a_step_and_its_draws_are_kept_together_or_not_at_all(path):
+    archive = Archive(path)
+    archive.add_step("scan", 1, {"count": 1}, DRAWS)
+    archive.connection.execute(
+        "create trigger full before insert on draws begin select raise(abort, 'disk full'); end"
+    )
+    with pytest.raises((OSError, ValueError), match="disk full"):
+        archive.add_step("scan", 2, {"count": 2}, DRAWS)
+    archive.close()
+    again = Archive(path)
+    assert again.steps("scan") == [{"count": 1}]
+    assert again.draws("scan", 1) is not None and again.draws("scan", 2) is None
+
+
 def test_a_block_outlives_the_process_that_added_it(path):
     process = child(path, "scan", 3)
     process.communicate(timeout=60)

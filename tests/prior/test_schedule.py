@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from tomopilot.prior.schedule import TIMES, ddpm, ddpm_sigmas
+from tomopilot.prior.schedule import TIMES, ddpm, ddpm_sigmas, logarithmic
 
 
 def test_levels_are_those_of_diffusers():
@@ -33,3 +35,26 @@ def test_scale_is_a_unit():
 def test_bad_number_of_steps(steps):
     with pytest.raises(ValueError, match=str(steps)):
         ddpm(steps)
+
+
+@pytest.mark.parametrize(("high", "low", "steps"), [(2.5, 0.02, 50), (100.0, 1e-3, 3), (0.7, 0.7, 2)])
+def test_logarithmic_falls_by_one_ratio(high, low, steps):
+    sigmas = logarithmic(high, low, steps)
+    assert sigmas.dtype == torch.float32 and sigmas.shape == (steps,)
+    torch.testing.assert_close(sigmas[[0, -1]], torch.tensor([high, low]))
+    torch.testing.assert_close(
+        sigmas[1:] / sigmas[:-1], torch.full((steps - 1,), (low / high) ** (1 / (steps - 1)))
+    )
+
+
+def test_one_logarithmic_level_is_the_highest():
+    torch.testing.assert_close(logarithmic(2.5, 0.02, 1), torch.tensor([2.5]))
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "steps"),
+    [(2.5, 0.02, 0), (0.02, 2.5, 5), (2.5, 0.0, 5), (2.5, -1.0, 5), (math.inf, 1.0, 5), (math.nan, 1.0, 5)],
+)
+def test_bad_logarithmic_levels(high, low, steps):
+    with pytest.raises(ValueError, match=f"{steps} noise levels from {high} to {low}; expected"):
+        logarithmic(high, low, steps)

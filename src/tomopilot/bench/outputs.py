@@ -2,16 +2,21 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from tomopilot.bench.plots import Pictures
 from tomopilot.bench.report import compare_report, simulate_report
-from tomopilot.bench.study import Plan, Row, finish, scans
+from tomopilot.bench.study import Judge, Plan, Row, Scan, finish, recall, scans
 from tomopilot.bench.summary import method_of, summarise
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile
+from tomopilot.posterior.classical import TotalVariation
 from tomopilot.prior.checkpoint import load_prior, write_atomically
 from tomopilot.recipe import Method
 
@@ -35,15 +40,27 @@ def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "designs": [row["design"] for row in rows],
         "settings": [row["setting"] for row in rows],
         "setting_unit": "degrees",
+        "alarm": rows[-1]["alarm"],
         **{key: [row[key] for row in rows] for key in LISTS},
         "split": {part: sum(row["split"][part] for row in rows) for part in first["split"]},
     }
 
 
-def pictures_of(scan: ScanFile, spec: str) -> Pictures:
+def pictures_of(scan: ScanFile, spec: str, prior_free: Tensor | None) -> Pictures:
     """A finished virtual scan beside the image it was a scan of."""
     (image,) = read_images(spec)
-    return Pictures(image.name, image.pixels.numpy(), scan.reconstruction, scan.uncertainty, scan.samples)
+    found = scan.reconstruction, scan.uncertainty, scan.samples
+    return Pictures(
+        image.name, image.pixels.numpy(), *found, None if prior_free is None else prior_free.numpy()
+    )
+
+
+def without_prior(plan: Plan, scan: Scan, archive: Archive) -> Tensor:
+    """The reconstruction that the prior has no part in, on the CPU."""
+    experiment = Judge(plan, scan).experiment
+    recall(experiment, archive, scan.key, archive.steps(scan.key))
+    data = experiment.data
+    return TotalVariation().sample(data, 1, rng=torch.Generator()).guess.cpu()
 
 
 def leave_simulation(
@@ -60,12 +77,23 @@ def leave_simulation(
     pictures, entries = [], []
     for index, scan in enumerate(scans(plan)):
         name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
-        pictures.append(pictures_of(finish(plan, scan, archive, out / name, provenance), scan.image))
         entries.append(scan_entry(archive.steps(scan.key)))
+        prior_free = without_prior(plan, scan, archive) if entries[-1]["alarm"] else None
+        file = finish(plan, scan, archive, out / name, provenance)
+        pictures.append(pictures_of(file, scan.image, prior_free))
     summary["images"] = entries
-    _write(out, summary, rows)
+    write_numbers(out, summary, COLUMNS, rows)
     simulate_report(out, summary, pictures)
     return summary
+
+
+def described(plan: Plan, facts: dict[str, str]) -> dict[str, Any]:
+    """What was done, in a summary of several methods."""
+    named = {
+        key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
+        for key in ("prior", "posterior", "policy")
+    }
+    return {**facts, **{key: getattr(plan, key) for key in FACTS}, **named}
 
 
 def leave_comparison(out: Path, plan: Plan, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
@@ -73,25 +101,20 @@ def leave_comparison(out: Path, plan: Plan, facts: dict[str, str], rows: list[Ro
     own: dict[tuple[str, Method], list[Row]] = {}
     for row in rows:
         own.setdefault((row["image"], method_of(row)), []).append(row)
-    named = {
-        key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
-        for key in ("prior", "posterior", "policy")
-    }
     summary = {
-        **facts,
-        **{key: getattr(plan, key) for key in FACTS},
-        **named,
+        **described(plan, facts),
         "methods": summarise(plan, rows),
         "images": [scan_entry(scan) for scan in own.values()],
     }
-    _write(out, summary, rows)
+    write_numbers(out, summary, COLUMNS, rows)
     compare_report(out, summary, rows)
     return summary
 
 
-def _write(out: Path, summary: dict[str, Any], rows: list[Row]) -> None:
+def write_numbers(out: Path, summary: dict[str, Any], columns: Sequence[str], rows: list[Row]) -> None:
+    """`summary.json` and `results.csv`."""
     write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
     with open(out / "results.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([row[column] for column in COLUMNS] for row in rows)
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in rows)

@@ -48,6 +48,7 @@ class Pictures:
     estimate: h x w, posterior mean
     uncertainty: h x w, sample standard deviation
     samples: k x h x w
+    prior_free: h x w, reconstruction without the prior, where that one is in doubt
     """
 
     name: str
@@ -55,6 +56,7 @@ class Pictures:
     estimate: np.ndarray
     uncertainty: np.ndarray
     samples: np.ndarray
+    prior_free: np.ndarray | None = None
 
 
 class Look(NamedTuple):
@@ -115,6 +117,8 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
     if pictures.truth is not None:
         error = np.abs(pictures.estimate - pictures.truth)
         tiles = [("Truth", pictures.truth, "grey"), *tiles, ("Absolute error", error, "heat")]
+    if pictures.prior_free is not None:
+        tiles += [("Without the prior (total variation)", pictures.prior_free, "grey")]
     if np.isfinite(pictures.uncertainty).any():  # one sample has none
         tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
     tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
@@ -224,15 +228,18 @@ def judged(method: dict, metric: str) -> list[tuple[int, float, float | None]]:
 
 
 @picture
-def curves(methods: dict[str, dict], metric: str, label: str) -> "Figure":
+def curves(methods: dict[str, dict], metric: str, label: str, *, ideal: float | None = None) -> "Figure":
     """The mean of a metric against measurements, with bands of two standard errors.
 
     methods: label -> entry of the summary's `methods`
+    ideal: where a grey line is drawn
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.6))
     axes = figure.add_subplot()
+    if ideal is not None:
+        axes.axhline(ideal, color="#909090", linewidth=0.8)
     for (name, method), look in zip(methods.items(), looks(methods).values(), strict=True):
         if not (points := judged(method, metric)):
             continue

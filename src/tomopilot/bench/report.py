@@ -242,7 +242,10 @@ def split(image: dict) -> str:
 def alarm(image: dict) -> str:
     if (at := image.get("alarm")) is None:
         return ""
-    text = f"Measurement {escape(str(at))} raised the alarm: the data do not look like the prior."
+    text = (
+        f"Measurement {escape(str(at))} raised the alarm: the data do not look like the prior. From there "
+        "on, angles were taken in uniform order; compare the estimate with the one without the prior."
+    )
     return f'<p class="alarm">{text}</p>'
 
 

@@ -19,15 +19,16 @@ from tomopilot.experiment import Experiment, run
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile, write_scan
+from tomopilot.measure.noise import Gaussian
 from tomopilot.metrics import psnr, rmse, ssim
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.recipe import (
     ADAPTIVE,
-    PRIOR_FREE,
     Method,
     check_image,
+    make_alarm,
     make_noise,
     make_operator,
     make_policy,
@@ -121,7 +122,7 @@ def check(plan: Plan) -> None:
         (image,) = read_images(spec)
         make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
         make_noise(plan.noise, image.pixels, len(image.pixels))
-        for name in {method.prior for method in plan.methods if method.estimator not in PRIOR_FREE}:
+        for name in {method.prior for method in plan.methods if method.prior}:
             assert name is not None
             check_image(image, _prior(name, plan.device))
 
@@ -153,18 +154,21 @@ class Judge:
             plan.operator, image, angles=plan.angles, bins=plan.bins, device=plan.device
         )
         everything = torch.arange(len(self.operator))
-        simulated = Simulated(self.truth, self.operator, make_noise("none", self.truth, 1), finer=plan.finer)
-        clean = simulated.clean(everything) if plan.noise.startswith("relative") else self.truth
-        noise = make_noise(plan.noise, clean, len(self.truth))
+        exact = Simulated(self.truth, self.operator, Gaussian(), finer=plan.finer).clean(everything)
+        noise = make_noise(plan.noise, exact, len(self.truth))
         self.instrument = Simulated(self.truth, self.operator, noise, seed=plan.seed, finer=plan.finer)
         method = scan.method
-        prior = None if method.estimator in PRIOR_FREE else _prior(method.prior or "", plan.device)
+        prior = _prior(method.prior, plan.device) if method.prior else None
+        trust = prior.card.get("trust", {}) if prior else {}
         self.peak = prior.high - prior.low if prior else 1.0
         self.meter = Metered(prior) if prior else None
-        chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5)
+        chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5, trust)
         self.estimator = Watched(estimator, self.meter)
         self.chooser = Watched(chooser, self.meter) if chooser is not estimator else self.estimator
-        policy = make_policy(method.policy, len(self.operator), start=plan.start, seed=plan.seed)
+        self.alarm = make_alarm(method, trust)
+        policy = make_policy(
+            method.policy, len(self.operator), start=plan.start, seed=plan.seed, alarm=self.alarm
+        )
         self.experiment = Experiment(
             self.operator,
             noise,
@@ -195,6 +199,7 @@ class Judge:
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
             "surprise": self.experiment.surprises[-1],
+            "alarm": self.alarm(self.experiment.surprises) if self.alarm else None,
         }  # fmt: skip
         if plan.judges(step.count):
             row |= self.judged(step.draws)

@@ -1,7 +1,7 @@
 """Whether the scan still behaves as the prior expects: predicted against measured projections."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Inexact
@@ -34,10 +34,17 @@ class Alarm:
 
     def __call__(self, surprises: Sequence[float | None]) -> int | None:
         """The measurement, from 1, at which the alarm was raised, or None."""
+        sums = enumerate(self.sums(surprises), 1)
+        return next((count for count, total in sums if total > self.threshold), None)
+
+    def sums(self, surprises: Sequence[float | None]) -> Iterator[float]:
+        """The cumulative sum after each measurement; one that was not predicted leaves it as it is."""
         total = 0.0
-        for count, value in enumerate(surprises, 1):
+        for value in surprises:
             if value is not None:
                 total = max(0.0, total + math.log(max(value, 1e-12)) - self.drift)
-                if total > self.threshold:
-                    return count
-        return None
+            yield total
+
+    def peak(self, surprises: Sequence[float | None]) -> float:
+        """The highest sum."""
+        return max(self.sums(surprises), default=0.0)

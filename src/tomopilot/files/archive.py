@@ -78,12 +78,20 @@ class Archive:
         self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None
     ) -> None:
         """Keeps a judged step and, instead of those of the step before, the samples it decided by."""
+        plain = {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in (draws or {}).items()
+        }
         self._do("begin", ())
-        self._do("insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row)))
-        if draws is not None:
-            content = safetensors.torch.save({name: value.cpu().clone() for name, value in draws.items()})
-            self._do("insert or replace into draws values (?, ?, ?)", (scan, number, content))
-        self._do("commit", ())
+        try:
+            self._do("insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row)))
+            if plain:
+                content = safetensors.torch.save(plain)
+                self._do("insert or replace into draws values (?, ?, ?)", (scan, number, content))
+            self._do("commit", ())
+        except BaseException:
+            self._do("rollback", ())
+            raise
 
     def draws(self, scan: str, number: int) -> dict[str, Tensor] | None:
         """The samples that the `number`-th step decided by, if it was the latest to need any."""

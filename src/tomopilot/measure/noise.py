@@ -25,22 +25,24 @@ class Noise(Protocol):
 class Gaussian:
     """White noise of standard deviation `std`, in the unit of the measurement.
 
-    `std` 0 measures without noise; the misfit is then the plain sum of squares of the paper (Eq. 2).
+    `std` 0 measures without noise; the misfit is then the plain sum of squares of the paper (Eq. 2), unless a
+    `floor` says how small an error is not worth fitting: values are trusted to that standard deviation.
     """
 
     std: float = 0.0
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.std < float("inf"):
-            raise ValueError(
-                f"the noise's standard deviation is {self.std}; expected a finite number, 0 or more"
-            )
+        for name, value in (("standard deviation", self.std), ("floor", self.floor)):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"the noise's {name} is {value}; expected a finite number, 0 or more")
 
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
         return clean + self.std * torch.randn(clean.shape, generator=rng, dtype=clean.dtype).to(clean.device)
 
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
-        return torch.full_like(values.real, self.std**-2 if self.std else 1.0)
+        trusted = max(self.std, self.floor)
+        return torch.full_like(values.real, trusted**-2 if trusted else 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,194 @@
+"""How far samples can be believed: their spread against their error, and the truth's rank among them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from statistics import mean
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopilot.bench.charts import coverages, rank_histograms
+from tomopilot.bench.plots import curves, number
+from tomopilot.bench.study import Judge, Plan, Row, scans
+from tomopilot.bench.summary import mean_and_two_se, method_of
+from tomopilot.design.stopping import budget
+from tomopilot.design.trust import surprise
+from tomopilot.experiment import run
+from tomopilot.recipe import PRIOR_FREE
+
+LEVELS = {"coverage_50": 0.5, "coverage_80": 0.8, "coverage_90": 0.9}
+UNSEEN = 12  # unmeasured angles whose projections are predicted
+METRICS = ("spread_over_error", *LEVELS, "crps", "z", "psnr")
+
+
+def rank_histogram(samples: Float[Tensor, "k *image"], truth: Float[Tensor, "*image"]) -> Float[Tensor, " r"]:
+    """Share of pixels with 0, 1 ... k samples below the truth; a tie counts for all ranks it allows.
+
+    Flat where truth and samples are exchangeable; high at both ends where the samples spread too little.
+
+    >>> rank_histogram(torch.tensor([[1.0], [2.0], [2.0]]), torch.tensor([2.0]))
+    tensor([0.0000, 0.3333, 0.3333, 0.3333])
+    """
+    lowest, highest = (samples < truth).sum(0), (samples <= truth).sum(0)
+    ranks = torch.arange(len(samples) + 1, device=truth.device).reshape(-1, *[1] * truth.ndim)
+    possible = (lowest <= ranks) & (ranks <= highest)
+    return (possible / (highest - lowest + 1)).flatten(1).mean(1)
+
+
+def coverage(ranks: Float[Tensor, " r"], level: float) -> float:
+    """Share of pixels whose truth lies in the central interval of probability `level` of k samples.
+
+    The truth's rank r among k samples puts its probability between r / (k + 1) and (r + 1) / (k + 1). A rank
+    counts by the share of this cell that lies in [(1 - level) / 2, (1 + level) / 2]: order statistics,
+    interpolated linearly in probability. For exact samples the mean is `level` for every k and distribution.
+
+    >>> round(coverage(torch.full((5,), 0.2), 0.9), 6)
+    0.9
+    """
+    edges = torch.linspace(0, 1, len(ranks) + 1, dtype=torch.float64)
+    inside = edges.clamp((1 - level) / 2, (1 + level) / 2).diff() * len(ranks)
+    return (inside * ranks.double().cpu()).sum().item()
+
+
+def coverage_floor(count: int, level: float) -> float:
+    """The least that `coverage` can be: of samples that never enclose the truth. Above 0 for few samples."""
+    return max(0.0, 1 - (count + 1) * (1 - level) / 2)
+
+
+def fair_crps(samples: Float[Tensor, "k *image"], truth: Float[Tensor, "*image"]) -> float:
+    """Mean over pixels of |x_i - truth| / k - |x_i - x_j| / (2 k (k - 1)), summed over samples i and j.
+
+    The continuous ranked probability score without the bias of few samples (Ferro 2014), in image units;
+    least, in the mean, for exact samples.
+    """
+    k = len(samples)
+    weights = 2.0 * torch.arange(1, k + 1, device=truth.device) - k - 1
+    between = torch.tensordot(weights, samples.sort(0).values, 1) / (k * (k - 1))
+    return ((samples - truth).abs().mean(0) - between).mean().item()
+
+
+def spread_and_error(
+    samples: Float[Tensor, "k *image"], truth: Float[Tensor, "*image"]
+) -> tuple[float, float]:
+    """Squared error of the mean of k samples: (k + 1) / k of their variance is expected, and what it is."""
+    k = len(samples)
+    expected = samples.var(0).mean() * (k + 1) / k
+    return expected.item(), (samples.mean(0) - truth).square().mean().item()
+
+
+def spread_over_error(pairs: list[tuple[float, float]]) -> float | None:
+    """Root of all spread over all error, pooled; None where there is no error to speak of."""
+    spread, error = (sum(parts) for parts in zip(*pairs, strict=True))
+    return math.sqrt(spread / error) if error > 0 else None
+
+
+def scores(samples: Float[Tensor, "k *image"], truth: Float[Tensor, "*image"]) -> Row:
+    """All of the above for one image."""
+    ranks, pair = rank_histogram(samples, truth), spread_and_error(samples, truth)
+    covered = {name: coverage(ranks, level) for name, level in LEVELS.items()}
+    own = {"spread_over_error": spread_over_error([pair]), **covered, "crps": fair_crps(samples, truth)}
+    return {**own, "pair": pair, "ranks": ranks.tolist()}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """coverage, CRPS and spread over error of posterior samples, against the number of uniform angles"""
+
+    plan: Plan
+    columns: ClassVar[tuple[str, ...]] = ("image", "prior", "posterior", "seed", "count", *METRICS)
+
+    def __post_init__(self) -> None:
+        for method in self.plan.methods:
+            if method.estimator in PRIOR_FREE:
+                raise ValueError(
+                    f"{method.estimator} gives one image, calibration needs samples; name another posterior"
+                )
+        if self.plan.count < 2:
+            raise ValueError(f"calibration of {self.plan.count} sample; ask for a --count of at least 2")
+
+    def __len__(self) -> int:
+        return len(scans(self.plan)) * (len(self.plan.at) if self.plan.at else self.plan.budget)
+
+    def rows(self) -> Iterator[Row]:
+        for scan in scans(self.plan):
+            judge = Judge(self.plan, scan)
+            named = {"image": self.plan.label(scan.image), **asdict(scan.method), "seed": self.plan.seed}
+            for step in run(judge.experiment, judge.instrument, until=budget(self.plan.budget)):
+                if self.plan.judges(step.count):
+                    samples, z = step.draws.images, unseen(judge, step.draws.images)
+                    quality = judge.judged(step.draws)["psnr"]  # of the best estimate, not of the mean
+                    found = scores(samples, judge.truth)
+                    yield {**named, "count": step.count, **found, "z": z, "psnr": quality}
+
+    def line(self, row: Row) -> str:
+        ratio, covered = row["spread_over_error"] or math.nan, row["coverage_80"]
+        counted = f"{row['image']} {row['posterior']} {row['count']} angles"
+        return f"{counted}: spread/error {ratio:.2f}, coverage at 80 % {covered:.2f}, {row['psnr']:.2f} dB"
+
+    def findings(self, rows: list[Row]) -> dict[str, Any]:
+        floor = {name: coverage_floor(self.plan.count, level) for name, level in LEVELS.items()}
+        methods = []
+        for method in self.plan.methods:
+            own = [row for row in rows if method_of(row) == method]
+            counts = sorted({row["count"] for row in own})
+            points = {str(count): point([row for row in own if row["count"] == count]) for count in counts}
+            methods.append({**asdict(method), "curve": points})
+        return {"at": self.plan.at, "coverage_floor": floor, "methods": methods}
+
+    def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is printed: one line per method and number of measurements."""
+        return [
+            {"prior": method["prior"], "posterior": method["posterior"], "count": count, "images": at["n"]}
+            | {"spread/error pooled": at["spread_over_error_pooled"]}
+            | {metric: at[f"{metric}_mean"] for metric in METRICS[1:]}
+            for method in findings["methods"]
+            for count, at in method["curve"].items()
+        ]
+
+    def pictures(self, findings: dict[str, Any]) -> dict[str, bytes]:
+        several = len({method["prior"] for method in findings["methods"]}) > 1
+        methods = {
+            method["posterior"] + (f" ({method['prior']})" if several else ""): method
+            for method in findings["methods"]
+        }
+        levels = torch.linspace(0, 1, 101).tolist()
+        covered = {
+            name: {
+                at: [coverage(torch.tensor(found["ranks"]), level) for level in levels]
+                for at, found in method["curve"].items()
+            }
+            for name, method in methods.items()
+        }
+        floor = [coverage_floor(self.plan.count, level) for level in levels]
+        return {
+            "coverage.png": coverages(methods, levels, covered, floor),
+            "spread_over_error.png": curves(methods, "spread_over_error", "spread / error", ideal=1.0),
+            "ranks.png": rank_histograms(methods),
+        }
+
+
+def unseen(judge: Judge, samples: Float[Tensor, "k *image"]) -> float | None:
+    """Surprise of the noiseless projections of some unmeasured angles; None where all are measured."""
+    free = torch.tensor(judge.experiment.free)
+    if not len(free):
+        return None
+    some = free[torch.linspace(0, len(free) - 1, min(UNSEEN, len(free))).round().long()]
+    with torch.no_grad():
+        predicted, clean = judge.operator[some].forward(samples), judge.instrument.clean(some)
+    return number(surprise(predicted, clean, torch.tensor(math.inf)))
+
+
+def point(rows: list[Row]) -> dict[str, Any]:
+    """One method after one number of measurements, over images."""
+    pooled = spread_over_error([row["pair"] for row in rows])
+    ranks = [mean(shares) for shares in zip(*(row["ranks"] for row in rows), strict=True)]
+    found: dict[str, Any] = {"n": len(rows), "spread_over_error_pooled": pooled, "ranks": ranks}
+    for metric in METRICS:
+        values = [row[metric] for row in rows if row[metric] is not None]
+        found[f"{metric}_mean"], found[f"{metric}_two_se"] = (
+            mean_and_two_se(values) if values else (None, None)
+        )
+    return found

@@ -1,0 +1,189 @@
+"""How long things take, and how much memory: a choice, an estimate, conjugate gradients, the projector."""
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+
+from tomopilot.bench.charts import seconds
+from tomopilot.bench.projectors import PROJECTORS, disc, obstacle
+from tomopilot.bench.study import Judge, Plan, Row, Scan
+from tomopilot.design.policy import Choice, bisect_order
+from tomopilot.measure.radon import half_turn
+from tomopilot.posterior.guidance.prox import Prox
+from tomopilot.prior.denoiser import Metered
+from tomopilot.randomness import stream
+from tomopilot.recipe import Method
+
+Work = tuple[Callable[[], object], Metered | None]  # what is timed, and who counts the network's images
+
+
+class Case(NamedTuple):
+    """One row to come; `prepare` builds what it needs."""
+
+    case: str
+    size: int  # side of the image in pixels
+    samples: int
+    angles: int
+    prepare: Callable[[], Work]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds and memory of a choice, an estimate, conjugate gradients and the projector."""
+
+    plan: Plan
+    samples: tuple[int, ...] = (3, 10)
+    measured: tuple[int, ...] = (11, 41)  # primes: no refresh of warm samples falls on them
+    solved: tuple[int, ...] = (5, 11, 20, 41, 90, 180)
+    sizes: tuple[int, ...] = (64, 128, 256, 512)
+    repeats: int = 5
+    patience: float = 20.0  # seconds after which a case is not repeated again
+    columns: ClassVar[tuple[str, ...]] = (
+        "case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"
+    )  # fmt: skip
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What cannot be timed here, and why."""
+        return tuple(filter(None, map(obstacle, PROJECTORS)))
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        size, found = len(Judge(self.plan, Scan(self.plan.images[0], self.plan.methods[0])).truth), []
+        for method, count, n in product(self.plan.methods, self.samples, self.measured):
+            told = partial(tell, replace(self.plan, count=count), method, n)
+            starts = {"cold": False, "warm": True} if method.chooser != method.estimator else {"cold": False}
+            works = {f"choice, {start}": partial(choosing, told, warm) for start, warm in starts.items()}
+            works["estimate"] = partial(estimating, told)
+            found += [Case(f"{method.posterior}: {name}", size, count, n, w) for name, w in works.items()]
+        for n in self.solved:
+            told = partial(tell, replace(self.plan, count=max(self.samples)), self.plan.methods[0], n)
+            found.append(Case("conjugate gradients", size, max(self.samples), n, partial(solving, told)))
+        for name, side in product(PROJECTORS, self.sizes):
+            if obstacle(name) is None:
+                work = partial(projecting, self.plan, name, side)
+                found.append(Case(f"projector: {name}", side, 1, self.plan.angles, work))
+        return tuple(found)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def rows(self) -> Iterator[Row]:
+        for case in self.cases:
+            yield timed(case, self.repeats, self.patience, self.plan.device)
+
+    def line(self, row: Row) -> str:
+        what = f"{row['case']}, {row['size']} px, {row['samples']} samples, {row['angles']} angles"
+        return f"{what}: {row['seconds']:.4f} s, {row['peak_mib']:.0f} MiB"
+
+    def findings(self, rows: list[Row]) -> dict[str, Any]:
+        machine = {"threads": torch.get_num_threads(), "cores": os.cpu_count()}
+        return {**machine, "count": self.samples, "repeats": self.repeats, "notes": self.notes, "cases": rows}
+
+    def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
+        return findings["cases"]
+
+    def pictures(self, findings: dict[str, Any]) -> dict[str, bytes]:
+        sized = [row for row in findings["cases"] if row["case"].startswith("projector")]
+        others = [row for row in findings["cases"] if row not in sized]
+        return {
+            "seconds_by_size.png": seconds(
+                sized, "size", "side of the image (pixels), all angles there and back"
+            ),
+            "seconds_by_angles.png": seconds(others, "angles", "measured angles"),
+        }
+
+
+def tell(plan: Plan, method: Method, n: int) -> Judge:
+    """A scan of the first image after its first `n` angles of the uniform order."""
+    judge = Judge(plan, Scan(plan.images[0], method))
+    for design in bisect_order(len(judge.operator))[:n]:
+        judge.experiment.tell(design, judge.instrument(design))
+    return judge
+
+
+def choosing(told: Callable[[], Judge], warm: bool) -> Work:
+    """The next angle by the chooser's samples; `warm` ones start from those of a moment before."""
+    judge = told()
+    experiment, count = judge.experiment, judge.plan.count
+
+    def draw(previous=None):
+        rng = stream(judge.plan.seed, "speed")
+        return judge.chooser.sample(experiment.data, count, rng=rng, previous=previous)
+
+    taken, sample = experiment.count_told, partial(draw, draw() if warm else None)
+    choice = Choice(judge.operator, experiment.free, taken, sample)
+    return lambda: experiment.policy.choose(choice), judge.meter
+
+
+def estimating(told: Callable[[], Judge]) -> Work:
+    judge = told()
+    data, count, seed = judge.experiment.data, judge.plan.count, judge.plan.seed
+    return lambda: judge.estimator.sample(data, count, rng=stream(seed, "speed")), judge.meter
+
+
+def solving(told: Callable[[], Judge]) -> Work:
+    """The data consistency of one sampling step, without its network."""
+    judge = told()
+    noisy = torch.randn(judge.plan.count, *judge.truth.shape, generator=stream("speed")).to(judge.truth)
+    sigma = torch.full((len(noisy),), 0.1).to(noisy)
+    consistent = Prox()(lambda x, sigma: x, judge.experiment.data)
+    return lambda: consistent(noisy, sigma), None
+
+
+def projecting(plan: Plan, name: str, side: int) -> Work:
+    """All projections of one image, and their back-projection."""
+    _, make = PROJECTORS[name]
+    return make(disc(side).to(plan.device), half_turn(plan.angles).to(plan.device)), None
+
+
+def timed(case: Case, repeats: int, patience: float, device: str) -> Row:
+    """Median seconds after a first call, which may build things; the rise in memory includes it."""
+    call, meter = case.prepare()
+
+    def once() -> float:
+        start = time.perf_counter()
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    before = peak_mib(device, reset=True)
+    once()
+    counted, taken = meter.evaluations if meter else 0, []
+    while len(taken) < repeats and sum(taken) < patience:
+        taken.append(once())
+    return {
+        **{key: value for key, value in case._asdict().items() if key != "prepare"},
+        "seconds": median(taken),
+        "network_evaluations": (meter.evaluations - counted) // len(taken) if meter else 0,
+        "peak_mib": peak_mib(device) - before,
+    }
+
+
+def peak_mib(device: str, *, reset: bool = False) -> float:
+    """Most memory held since the last reset: of tensors on a GPU, else of this process.
+
+    Where the system cannot forget an earlier peak (elsewhere than on Linux), smaller ones remain unseen.
+    """
+    if device == "cuda":
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+
+    if reset:
+        gc.collect()
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

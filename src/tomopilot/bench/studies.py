@@ -1,0 +1,82 @@
+"""The studies of `tomopilot bench`, by name, and what each leaves in its folder."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from tomopilot.bench.calibration import Calibration
+from tomopilot.bench.outputs import described, write_numbers
+from tomopilot.bench.speed import Speed
+from tomopilot.bench.study import Plan, Row
+from tomopilot.prior.checkpoint import write_atomically
+
+
+@runtime_checkable
+class Study(Protocol):
+    """Rows that come one by one, and what is found in them."""
+
+    columns: ClassVar[tuple[str, ...]]  # of results.csv
+
+    @property
+    def plan(self) -> Plan: ...
+
+    def __len__(self) -> int:
+        """How many rows are to come."""
+        ...
+
+    def rows(self) -> Iterator[Row]: ...
+
+    def line(self, row: Row) -> str:
+        """A row as one line of progress."""
+        ...
+
+    def findings(self, rows: list[Row]) -> dict[str, Any]:
+        """What the rows amount to, for `summary.json`."""
+        ...
+
+    def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is printed."""
+        ...
+
+    def pictures(self, findings: dict[str, Any]) -> dict[str, bytes]:
+        """PNG files by name."""
+        ...
+
+
+class Entry(NamedTuple):
+    """A study as the command line knows it; posteriors and images are what it takes where none are named."""
+
+    about: str
+    make: Callable[[Plan, str], Study]  # from a plan, and how much of it: quick, usual or large
+    policy: str
+    posteriors: str
+    images: tuple[str, ...] = ()
+
+
+def speed(plan: Plan, extent: str) -> Speed:
+    """quick: the smallest sizes, to see that it runs; large: images up to 1024 x 1024."""
+    if extent == "quick":
+        return Speed(plan, samples=(2,), measured=(3,), solved=(2, 4), sizes=(16, 24), repeats=1)
+    return Speed(plan, sizes=(*Speed.sizes, 1024)) if extent == "large" else Speed(plan)
+
+
+STUDIES = {
+    "calibration": Entry(
+        "coverage, CRPS, rank of the truth and spread over error of the samples, by number of angles",
+        lambda plan, _: Calibration(plan), "uniform", "auto",
+    ),
+    "speed": Entry(
+        "seconds and memory of a choice, an estimate, conjugate gradients, and projectors side by side",
+        speed, "variance", "soft,auto", ("phantom:chip::0",),
+    ),
+}  # fmt: skip
+
+
+def leave_study(out: Path, name: str, study: Study, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
+    """All files of a finished study; returns the summary."""
+    findings = study.findings(rows)
+    summary = {"study": name, **described(study.plan, facts), **findings}
+    write_numbers(out, summary, study.columns, rows)
+    for file, png in study.pictures(findings).items():
+        write_atomically(out / file, png)
+    return summary

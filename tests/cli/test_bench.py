@@ -1,0 +1,126 @@
+"""`bench`: what each study promises to leave behind, and what is refused."""
+
+import csv
+import json
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("few_steps")
+PROMISED = {
+    "calibration": {"count", "spread_over_error", "coverage_50", "coverage_80", "coverage_90", "crps", "z"},
+    "speed": {"case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"},
+}
+FACTS = {"version", "command", "seed", "device", "prior", "operator", "posterior", "noise"}
+
+
+@pytest.fixture(scope="module")
+def left(call, few_steps, tiny, pictures, tmp_path_factory):
+    """Runs a study of the tiny pictures, which must succeed; its summary, its rows, and its folder."""
+
+    def left(study, *words, images="0-1"):
+        out = tmp_path_factory.mktemp("bench")
+        outcome = call(
+            "bench", study, f"{pictures}::{images}", "--prior", tiny, "--out", out, "--device", "cpu", *words
+        )
+        assert outcome.status == 0, outcome.err
+        with open(out / "results.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        summary = json.loads((out / "summary.json").read_text(), parse_constant=pytest.fail)
+        assert {path.name: path.read_bytes()[:4] for path in out.glob("*.png")}
+        assert PROMISED[study] <= rows[0].keys() and summary.keys() >= FACTS and summary["study"] == study
+        return summary, rows, out, outcome
+
+    return left
+
+
+def test_calibration(left):
+    words = ("--posteriors", "prox,soft", "--at", "3,6", "--count", 3, "--seed", 4, "--json")
+    summary, rows, out, outcome = left("calibration", *words)
+    assert json.loads(outcome.out) == summary
+    assert [(row["posterior"], row["count"]) for row in rows] == 2 * [
+        (posterior, count) for posterior in ("prox", "soft") for count in ("3", "6")
+    ]
+    assert {"coverage.png", "spread_over_error.png", "ranks.png"} <= {path.name for path in out.iterdir()}
+    for method in summary["methods"]:
+        for count, found in method["curve"].items():
+            own = [r for r in rows if (r["posterior"], r["count"]) == (method["posterior"], count)]
+            assert found["n"] == len(own) == 2 and sum(found["ranks"]) == pytest.approx(1)
+            assert found["crps_mean"] == pytest.approx(sum(float(row["crps"]) for row in own) / 2)
+            ratios = sorted(float(row["spread_over_error"]) for row in own)
+            assert ratios[0] <= found["spread_over_error_pooled"] <= ratios[1]
+    assert summary["coverage_floor"] == pytest.approx(
+        {"coverage_50": 0, "coverage_80": 0.6, "coverage_90": 0.8}
+    )
+
+
+def test_calibration_judges_the_estimates_of_compare(left, call, tiny, pictures, tmp_path):
+    _, rows, _, _ = left("calibration", "--posteriors", "prox", "--at", "4", "--count", 2)
+    words = ("--policies", "uniform", "--budget", 4, "--at", 4, "--count", 2, "--device", "cpu")
+    outcome = call(
+        "compare",
+        f"{pictures}::0-1",
+        "--prior",
+        tiny,
+        "--posteriors",
+        "prox",
+        "--out",
+        tmp_path / "c",
+        *words,
+    )
+    assert outcome.status == 0, outcome.err
+    with open(tmp_path / "c" / "results.csv", newline="") as file:
+        judged = [row["psnr"] for row in csv.DictReader(file) if row["psnr"]]
+    assert [row["psnr"] for row in rows] == judged
+
+
+def test_calibration_of_all_angles_predicts_none(left):
+    _, rows, _, _ = left("calibration", "--posteriors", "prox", "--at", "180", "--count", 2, images="0")
+    assert [row["z"] for row in rows] == [""]
+
+
+def test_speed(left):
+    summary, rows, out, outcome = left("speed", "--quick", "--posteriors", "soft,scout:prox")
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    assert cases[:5] == [
+        "soft: choice, cold", "soft: estimate",
+        "scout:prox: choice, cold", "scout:prox: choice, warm", "scout:prox: estimate",
+    ]  # fmt: skip
+    assert {"conjugate gradients", "projector: tomopilot", "projector: scikit-image"} <= {*cases}
+    assert all(float(row["seconds"]) > 0 and float(row["peak_mib"]) >= 0 for row in rows)
+    evaluations = {row["case"]: int(row["network_evaluations"]) for row in rows}
+    assert evaluations["soft: choice, cold"] == evaluations["soft: estimate"] == 2 * 5
+    assert 0 < evaluations["scout:prox: choice, warm"] < evaluations["scout:prox: choice, cold"]
+    assert evaluations["conjugate gradients"] == evaluations["projector: tomopilot"] == 0
+    assert {"seconds_by_size.png", "seconds_by_angles.png"} <= {path.name for path in out.iterdir()}
+    assert all(note in outcome.err for note in summary["notes"])
+
+
+def test_list(call):
+    lines = call("bench", "--list").out.splitlines()
+    assert [line.split()[0] for line in lines] == [*PROMISED]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nonsense"], "the known ones are calibration, speed"),
+        ([], "calibration, speed"),
+        (["calibration"], "at least one image"),
+        (["calibration", "phantom:chip", "--posteriors", "nobody"], "posterior 'nobody' is unknown"),
+        (["calibration", "phantom:chip", "--posteriors", "tv"], "tv gives one image"),
+        (["calibration", "phantom:chip", "--count", 1], "--count of at least 2"),
+        (["calibration", "phantom:chip", "--at", "5,200"], "200"),
+        (["calibration", "phantom:chip", "--at", "few"], "'few'"),
+    ],
+)
+def test_refused(words, said, call, tmp_path):
+    outcome = call("bench", *words, "--out", tmp_path / "out", "--device", "cpu")
+    assert outcome.status == 2 and outcome.out == "" and said in outcome.err, outcome
+    assert len(outcome.err.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_results_are_not_overwritten(call, tmp_path):
+    (tmp_path / "results.csv").write_text("mine")
+    outcome = call("bench", "calibration", "phantom:chip", "--out", tmp_path, "--device", "cpu")
+    assert outcome.status == 2 and "holds results already" in outcome.err
+    assert (tmp_path / "results.csv").read_text() == "mine"

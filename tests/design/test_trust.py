@@ -1,0 +1,81 @@
+"""Surprise and alarm: quiet where the prior holds, prompt where it does not."""
+
+import math
+
+import pytest
+import torch
+
+from tomopilot.design.trust import Alarm, surprise
+
+BINS = 200
+
+
+def surprises(k: int, dtype: torch.dtype, rng: torch.Generator, *, wider: float = 1.0) -> torch.Tensor:
+    """Of 500 scans whose truth is one more draw of the samples' own law, only `wider`; noise by bin."""
+    spread, std = torch.linspace(0.1, 1.0, BINS), torch.linspace(0.6, 0.2, BINS)
+
+    def once() -> float | None:
+        draws = torch.randn(k + 1, BINS, generator=rng, dtype=dtype)
+        noise = torch.randn(BINS, generator=rng, dtype=dtype)
+        return surprise(3 + spread * draws[1:], 3 + wider * spread * draws[0] + std * noise, std**-2)
+
+    return torch.tensor([once() for _ in range(500)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64], ids=str)
+@pytest.mark.parametrize("k", [2, 3, 10])
+def test_surprise_is_about_1_where_the_samples_are_right(k, dtype, rng):
+    assert surprises(k, dtype, rng).mean().item() == pytest.approx(1.0, abs=0.04)
+
+
+def test_surprise_grows_with_what_was_not_expected(rng):
+    spread, std = torch.linspace(0.1, 1.0, BINS), torch.linspace(0.6, 0.2, BINS)
+    known, extra = (1.1 * spread**2 + std**2).mean(), 3 * spread.square().mean()
+    expected = (1 + extra / known).item()
+    assert expected > 2
+    assert surprises(10, torch.float32, rng, wider=2.0).mean().item() == pytest.approx(expected, rel=0.04)
+
+
+def test_surprise_of_blocks_and_by_hand():
+    predicted = torch.tensor([1.0, 3.0])[:, None, None].expand(2, 2, 3)  # mean 2, variance 2
+    assert surprise(predicted, torch.full((2, 3), 5.0), torch.full((2, 3), 0.5)) == pytest.approx(9 / (3 + 2))
+
+
+def test_one_sample_knows_no_spread():
+    assert surprise(torch.zeros(1, BINS), torch.ones(BINS), torch.ones(BINS)) is None
+
+
+ALARM = Alarm(drift=0.25, threshold=2.0)
+OUTLIER = math.exp(1.5)
+
+
+def test_alarm_is_quiet_on_what_was_expected():
+    assert ALARM([]) is None
+    assert ALARM([1.0] * 1000) is None
+    assert ALARM([math.exp(0.2)] * 1000) is None  # less than the drift
+    assert ALARM([1.5, 0.5] * 500) is None
+
+
+@pytest.mark.parametrize("calm", [0, 1, 20])
+@pytest.mark.parametrize(("excess", "delay"), [(0.5, 9), (1.0, 3), (2.0, 2), (5.0, 1)])
+def test_alarm_rings_after_a_known_delay(excess, delay, calm):
+    """Each log surprise brings excess - drift; also after long calm, which earns no credit."""
+    series = [0.5] * calm + [math.exp(excess)] * 50
+    assert ALARM(series) == calm + delay
+    assert ALARM(series[: calm + delay]) == calm + delay
+    assert ALARM(series[: calm + delay - 1]) is None
+    assert ALARM(series[: calm + delay] + [1.0] * 100) == calm + delay  # once raised, it stays
+
+
+def test_alarm_recovers_from_one_outlier():
+    assert ALARM([OUTLIER, OUTLIER]) == 2
+    assert ALARM([OUTLIER] + [1.0] * 5 + [OUTLIER] + [1.0] * 5) is None
+
+
+def test_alarm_ignores_what_was_not_predicted():
+    assert ALARM([None] * 100) is None
+    assert ALARM([None, OUTLIER, None, None, None, None, None, OUTLIER]) == 8
+
+
+def test_a_perfect_prediction_is_no_error():
+    assert ALARM([0.0, 0.0, OUTLIER, OUTLIER]) == 4
