@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+KNOWN = "auto, soft, hard, dps, prox, fbp, tv, or chooser:estimator such as scout:prox"
+
 Images = Annotated[
     list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
 ]
@@ -76,7 +78,7 @@ def simulate(
     operator: Operator = "radon",
     angles: Angles = 180,
     bins: Bins = None,
-    posterior: Annotated[str, typer.Option(help="auto, soft, fbp or tv.")] = "auto",
+    posterior: Annotated[str, typer.Option(help=f"{KNOWN}.")] = "auto",
     policy: Annotated[str, typer.Option(help="variance, uniform or random.")] = "variance",
     count: Count = 10,
     budget: Budget = 20,
@@ -112,7 +114,7 @@ def compare(
     operator: Operator = "radon",
     angles: Angles = 180,
     bins: Bins = None,
-    posteriors: Annotated[str, typer.Option(help="Comma-separated: auto, soft, fbp, tv.")] = "auto,fbp,tv",
+    posteriors: Annotated[str, typer.Option(help=f"Comma-separated: {KNOWN}.")] = "auto,fbp,tv",
     policies: Annotated[
         str, typer.Option(help="Comma-separated: variance, uniform, random.")
     ] = "variance,uniform",
@@ -219,7 +221,7 @@ def train(
 
 @app.command()
 def bench(
-    study: Annotated[str | None, typer.Argument(help="calibration or speed; see --list.")] = None,
+    study: Annotated[str | None, typer.Argument(help="calibration, alarm or speed; see --list.")] = None,
     images: Annotated[
         list[str] | None, typer.Argument(help="As for simulate; speed takes the first, or a phantom.")
     ] = None,
@@ -232,7 +234,10 @@ def bench(
     ] = None,
     count: Count = 10,
     noise: Noise = "relative:0.01",
-    at: Annotated[str, typer.Option(help="Numbers of measurements to calibrate at.")] = "5,10,20,40",
+    at: Annotated[str, typer.Option(help="Numbers of measurements to judge at.")] = "5,10,20,40",
+    foreign: Annotated[
+        list[str] | None, typer.Option(help="Images that should raise the alarm (repeatable).")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     large: Annotated[bool, typer.Option("--large", help="Speed of images up to 1024 x 1024 too.")] = False,
@@ -247,6 +252,7 @@ def bench(
     Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
     """
     from tomopilot.bench.studies import STUDIES, leave_study
+    from tomopilot.files.images import single_specs
     from tomopilot.recipe import check_names
 
     if known:
@@ -260,10 +266,11 @@ def bench(
     assert counts
     plan = _plan(
         images or [*entry.images], prior, _words(posteriors or entry.posteriors), [entry.policy],
-        operator="radon", angles=180, bins=None, count=count, budget=max(counts), start=0, noise=noise,
-        finer=1, at=counts, seed=seed, device=device,
+        operator="radon", angles=180, bins=None, count=count, budget=max(counts), start=entry.start,
+        noise=noise, finer=1, at=counts, seed=seed, device=device,
     )  # fmt: skip
-    work = entry.make(plan, "quick" if quick else "large" if large else "usual")
+    others = tuple(single for spec in foreign or () for single in single_specs(spec))
+    work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
     if (out / "results.csv").exists():
         raise ValueError(f"{out} holds results already; choose another --out")
     _writable(out)
@@ -315,6 +322,10 @@ def _plan(
     from tomopilot.prior.checkpoint import prior_folders
     from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, pick_device
 
+    priors = [
+        name if name in prior_folders() or not Path(name).is_dir() else os.path.abspath(name)
+        for name in priors
+    ]
     grid = [
         (posterior, policy, prior)
         for posterior in posteriors
@@ -323,7 +334,6 @@ def _plan(
         if len(posteriors) == 1 or not (posterior in PRIOR_FREE and policy in ADAPTIVE)
     ]
     methods = tuple(dict.fromkeys(Method(*cell) for cell in grid))
-    priors = [name if name in prior_folders() else os.path.abspath(name) for name in priors]
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
     plan = Plan(specs, methods, device=pick_device(device), **rest)
     check(plan)

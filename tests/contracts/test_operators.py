@@ -9,10 +9,12 @@ from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.testing import check_operator
 
 
-def chunked(size: int, angles: torch.Tensor) -> Radon:
-    """Projects two angles at a time, as images too large for one matrix do."""
+def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
+    """Projects two angles at a time, as large images do, and makes its matrices anew where none is kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(radon, "CHUNK", 2 * 2 * size * size)
+        if not kept:
+            patch.setattr(radon, "KEPT", 0)
         return Radon(size, angles)
 
 
@@ -24,7 +26,8 @@ OPERATORS: list[Operator] = [
     Radon(8, torch.tensor([-4.0, 0.0, 0.1, math.pi / 4, math.pi / 2, 3 * math.pi / 4, math.pi, 9.0])),
     Radon(8, half_turn(6).double()),
     Radon(2, half_turn(3), bins=1),
-    chunked(8, half_turn(7)),
+    chunked(8, half_turn(7), kept=True),
+    chunked(8, half_turn(7), kept=False),
 ]
 every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
 
@@ -45,13 +48,15 @@ def test_differentiable_twice(operator, rng):
     assert torch.autograd.gradgradcheck(lambda x: small.forward(x).square(), x, fast_mode=True)
 
 
-def test_chunks_change_nothing(rng):
-    parts, whole = chunked(8, half_turn(7)), Radon(8, half_turn(7))
+@pytest.mark.parametrize("kept", [True, False])
+def test_chunks_change_nothing(kept, rng):
+    parts, whole = chunked(8, half_turn(7), kept=kept), Radon(8, half_turn(7))
     assert parts._per_chunk == 2 and whole._per_chunk >= 7
     x = torch.randn(2, 8, 8, generator=rng)
     y = whole.forward(x)
     torch.testing.assert_close(parts.forward(x), y)
     torch.testing.assert_close(parts.adjoint(y), whole.adjoint(y))
+    assert bool(parts._stored) == kept
 
 
 @every

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+from tomopilot.bench.alarms import Alarms
 from tomopilot.bench.calibration import Calibration
 from tomopilot.bench.outputs import described, write_numbers
 from tomopilot.bench.speed import Speed
@@ -47,13 +48,14 @@ class Entry(NamedTuple):
     """A study as the command line knows it; posteriors and images are what it takes where none are named."""
 
     about: str
-    make: Callable[[Plan, str], Study]  # from a plan, and how much of it: quick, usual or large
+    make: Callable[[Plan, str, tuple[str, ...]], Study]  # from a plan, its extent, and foreign images
     policy: str
     posteriors: str
     images: tuple[str, ...] = ()
+    start: int = 0  # measurements before adaptivity
 
 
-def speed(plan: Plan, extent: str) -> Speed:
+def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
     """quick: the smallest sizes, to see that it runs; large: images up to 1024 x 1024."""
     if extent == "quick":
         return Speed(plan, samples=(2,), measured=(3,), solved=(2, 4), sizes=(16, 24), repeats=1)
@@ -63,7 +65,11 @@ def speed(plan: Plan, extent: str) -> Speed:
 STUDIES = {
     "calibration": Entry(
         "coverage, CRPS, rank of the truth and spread over error of the samples, by number of angles",
-        lambda plan, _: Calibration(plan), "uniform", "auto",
+        lambda plan, *_: Calibration(plan), "uniform", "auto",
+    ),
+    "alarm": Entry(
+        "surprise of each measurement, false alarms, and delay of the alarm on foreign images",
+        lambda plan, _, foreign: Alarms(plan, foreign), "variance", "auto", start=4,
     ),
     "speed": Entry(
         "seconds and memory of a choice, an estimate, conjugate gradients, and projectors side by side",

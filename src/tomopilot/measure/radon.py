@@ -10,19 +10,18 @@ from torch import Tensor
 
 from tomopilot.measure.operator import Operator
 
-CHUNK = 2**24  # weights of a projection matrix that are held at once, about 0.4 GB with the transpose
+CHUNK = 2**24  # weights of a projection matrix that are made at once, about 0.4 GB with the transpose
+KEPT = 2**27  # weights that are kept for the next call, about 3 GB: 180 angles at 512 x 512
 
 
 class Radon(Operator):
     """Line integrals of a square image along parallel rays, in image value times pixel width.
 
     With x to the right and y upwards from the image's centre, in pixels, detector bin t of angle theta
-    integrates over
-    x cos(theta) + y sin(theta) = t: 0 radians sums along columns, and angles turn counter-clockwise.
-    Rays are sampled once per image row (or column, whichever they cross more steeply) with linear
-    interpolation
-    (Joseph 1982). The weights are one sparse matrix, so the adjoint is its exact transpose; images so large
-    that the matrix would not fit are projected in chunks of angles whose weights are made anew.
+    integrates over x cos(theta) + y sin(theta) = t: 0 radians sums along columns, and angles turn
+    counter-clockwise. Rays are sampled once per image row (or column, whichever they cross more steeply) with
+    linear interpolation (Joseph 1982). The weights are sparse matrices of a few angles each, so the adjoint
+    is the exact transpose; they are made once, except for images so large that they would not fit.
     """
 
     def __init__(self, size: int, angles: Float[Tensor, " n"], bins: int | None = None) -> None:
@@ -36,7 +35,8 @@ class Radon(Operator):
         if self.bins < 1:
             raise ValueError(f"the detector has {bins} bins; it needs at least 1")
         self._per_chunk = max(1, CHUNK // (2 * size * self.bins))
-        self._stored: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._keeps = 2 * len(angles) * size * self.bins <= KEPT
+        self._stored: dict[tuple, list[tuple[Tensor, Tensor]]] = {}
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -81,14 +81,16 @@ class Radon(Operator):
             raise ValueError(f"projections have shape {came}; expected (angles, bins) = {expected}")
 
     def _matrices(self, like: Tensor):
-        """Projection matrix and its transpose for each chunk of angles, kept where one chunk is all."""
+        """Projection matrix and its transpose for each chunk of angles, kept where there is room for all."""
         angles, key = self.angles.to(like.device), (like.dtype, like.device)
-        if len(angles) > self._per_chunk:
-            chunks = angles.split(self._per_chunk)
-            return (projection_matrix(self.size, self.bins, chunk, like.dtype) for chunk in chunks)
-        if key not in self._stored:
-            self._stored[key] = projection_matrix(self.size, self.bins, angles, like.dtype)
-        return [self._stored[key]]
+        if key in self._stored:
+            return self._stored[key]
+        chunks = angles.split(self._per_chunk)
+        made = (projection_matrix(self.size, self.bins, chunk, like.dtype) for chunk in chunks)
+        if not self._keeps:
+            return made
+        self._stored[key] = list(made)
+        return self._stored[key]
 
 
 class _Product(torch.autograd.Function):
