@@ -7,6 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 PROMISED = {
+    "alarm": {"image", "foreign", "measurements", "alarm", "delay", "peak", "surprise"},
     "calibration": {"count", "spread_over_error", "coverage_50", "coverage_80", "coverage_90", "crps", "z"},
     "speed": {"case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"},
 }
@@ -51,6 +52,17 @@ def test_calibration(left):
     assert summary["coverage_floor"] == pytest.approx(
         {"coverage_50": 0, "coverage_80": 0.6, "coverage_90": 0.8}
     )
+
+
+def test_alarm(left, pictures):
+    """A prior whose card holds no alarm stays quiet; what would have been fitted is in the summary."""
+    summary, rows, _, _ = left("alarm", "--at", "6", "--count", 2, "--foreign", f"{pictures}::2")
+    assert [row["foreign"] for row in rows] == ["False", "False", "True"]
+    assert [summary[kind]["scans"] for kind in ("known", "foreign")] == [2, 1]
+    assert [row["alarm"] for row in rows] == [""] * 3 and {row["measurements"] for row in rows} == {"6"}
+    assert summary["fitted"].keys() == {"drift", "threshold"}
+    for surprises in summary["surprises"].values():
+        assert surprises[:4] == [None] * 4 and min(surprises[4:]) > 0  # predicted once samples are drawn
 
 
 def test_calibration_judges_the_estimates_of_compare(left, call, tiny, pictures, tmp_path):

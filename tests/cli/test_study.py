@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def command(call, few_steps, tiny, pictures, tmp_path_factory):
     def command(kind="simulate", *words, images=("0",)) -> Path:
         out = tmp_path_factory.mktemp("run")
         specs = [f"{pictures}::{chosen}" for chosen in images]
-        outcome = call(kind, *specs, "--prior", tiny, "--out", out, *SHORT, *words)
+        prior = () if "--prior" in words else ("--prior", tiny)
+        outcome = call(kind, *specs, *prior, "--out", out, *SHORT, *words)
         assert outcome.status == 0, outcome.err
         (out / "stdout").write_text(outcome.out)
         return out
@@ -249,7 +251,18 @@ def test_compare_of_two_priors(command, tiny, tmp_path):
     twin.mkdir()
     for path in tiny.iterdir():
         (twin / path.name).write_bytes(path.read_bytes())
-    words = ("--prior", twin, "--posteriors", "auto,fbp", "--policies", "uniform", "--at", BUDGET)
+    words = (
+        "--prior",
+        tiny,
+        "--prior",
+        twin,
+        "--posteriors",
+        "auto,fbp",
+        "--policies",
+        "uniform",
+        "--at",
+        BUDGET,
+    )
     out = command("compare", *words)
     assert summary_of(out)["prior"] == [str(tiny), str(twin)]
     ends = {row["prior"]: row["psnr"] for row in rows_of(out) if row["count"] == str(BUDGET)}
@@ -343,3 +356,24 @@ def test_workers_give_the_same_numbers(command):
     words = ("compare", "--posteriors", "tv,fbp", "--policies", "uniform")
     one, two = (command(*words, "--workers", workers, images=("0-1",)) for workers in (1, 2))
     assert numbers_of(one) == numbers_of(two)
+
+
+def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
+    """A card whose alarm rings at once: uniform angles from there, and twice the spread, as it says."""
+    wary = shutil.copytree(tiny, tmp_path / "wary")
+    card = json.loads((wary / "card.json").read_text())
+    card["trust"] = {
+        "alarm": {"scout": {"drift": -20.0, "threshold": 0.0}},
+        "inflation": {"prox": {"1": 2.0}},
+    }
+    (wary / "card.json").write_text(json.dumps(card))
+    from tomopilot.design.policy import bisect_order
+
+    (scan,), (trusting,) = numbers_of(command("simulate", "--prior", wary)), numbers_of(first)
+    assert trusting["alarm"] is None and scan["alarm"] == 2  # the first measurement that was predicted
+    assert scan["designs"][:2] == trusting["designs"][:2]
+    assert scan["designs"][2:] == [d for d in bisect_order(ANGLES) if d not in scan["designs"][:2]][:2]
+    assert (
+        scan["spread"][0] == pytest.approx(2 * trusting["spread"][0])
+        and scan["psnr"][0] == trusting["psnr"][0]
+    )

@@ -80,9 +80,9 @@ class Alarms:
                 "highest_peak": max((row["peak"] for row in own), default=None),
             }
         known = [row["surprises"] for row in rows if not row["foreign"]]
-        return {**kinds, "fitted": asdict(fit(known)), "surprises": {
-            row["image"]: row["surprises"] for row in rows
-        }}  # fmt: skip
+        enough = sum(value is not None for surprises in known for value in surprises) > 1
+        surprises = {row["image"]: row["surprises"] for row in rows}
+        return {**kinds, "fitted": asdict(fit(known)) if enough else None, "surprises": surprises}
 
     def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
         """What is printed: the known and the foreign scans."""
