@@ -11,14 +11,14 @@ from tomopilot import (
     Gaussian,
     Greedy,
     InOrder,
+    Prox,
     Radon,
     Simulated,
-    Soft,
     bisect_order,
     budget,
-    ddpm,
     half_turn,
     load_prior,
+    logarithmic,
     run,
     variance,
 )
@@ -30,8 +30,8 @@ image = torch.from_numpy(chip(seed=2))
 operator, noise = Radon(128, half_turn(180)), Gaussian(0.3)
 
 # What is known beforehand, and how images are drawn that agree with it and with the data.
-# (10 noise levels and 3 samples keep this short; the paper uses 50 and 10.)
-posterior = DiffusionPosterior(load_prior("chip-128"), Soft(), sigmas=ddpm(10))
+# (10 noise levels and 3 samples keep this short; the default is 50 and 10.)
+posterior = DiffusionPosterior(load_prior("chip-128"), Prox(), sigmas=logarithmic(2.5, 0.02, 10))
 
 # Who decides: after two measurements in uniform order, the angle on which the samples disagree most.
 policy = Greedy(variance, opening=InOrder(bisect_order(180)), start=2)

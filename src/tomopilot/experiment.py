@@ -66,6 +66,11 @@ class Experiment:
 
     def recall(self, chosen_by: Draws | None, surprises: Sequence[float | None]) -> None:
         """After the same measurements were told again: what was drawn and found before an interruption."""
+        if len(surprises) != self.count_told:
+            raise ValueError(
+                f"{len(surprises)} surprises were recalled, but {self.count_told} measurements were told; "
+                "tell those that the surprises belong to first"
+            )
         self._moment.chosen_by, self.surprises = chosen_by, list(surprises)
         if self.scout is None:
             self._moment.seen = chosen_by

@@ -281,7 +281,8 @@ def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
 
 
 def test_phantoms_take_seeds(monkeypatch):
-    phantoms = pytest.importorskip("tomopilot.simulate.phantoms")
+    from tomopilot.simulate import phantoms
+
     monkeypatch.setitem(phantoms.PHANTOMS, "flat", lambda seed: np.full((3, 4), seed / 8, np.float32))
     for spec, seeds in [
         ("phantom:flat", [0]),

@@ -58,14 +58,20 @@ def summarise(plan: Plan, rows: list[Row]) -> list[dict[str, Any]]:
         own = [row for row in rows if method_of(row) == method]
         points = curve(own)
         estimates = [row["estimate_seconds"] for row in own if row["estimate_seconds"]]
-        deciding = [row["seconds"] for row in own if row["count"] < plan.budget]
+        deciding = [row for row in own if row["count"] < plan.budget]
+        choosing = [row for row in deciding if row["choose_evaluations"]] or deciding  # not the opening
+        looks = [row["estimate_evaluations"] for row in own if row["estimate_evaluations"] is not None]
         entries.append(
             {
                 **asdict(method),
                 "images": len({row["image"] for row in own}),
                 "curve": points,
                 "measurements_to_30db": reaches(points),
-                "seconds_per_step": mean(deciding) if deciding else None,
+                "seconds_per_step": mean(row["seconds"] for row in choosing) if choosing else None,
+                "choose_evaluations": mean(row["choose_evaluations"] for row in choosing)
+                if choosing
+                else None,
+                "estimate_evaluations": mean(looks) if looks else None,
                 "estimate_seconds": mean(estimates) if estimates else None,
                 "split_seconds": {part: mean(row["split"][part] for row in own) for part in own[0]["split"]},
             }
