@@ -110,7 +110,7 @@ def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
     summary: `methods` holds the curves; `setting_unit` is "degrees" unless given
     rows: those of `results.csv`
     """
-    several = len({method.get("prior") for method in summary["methods"]}) > 1
+    several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
     methods = {method_label(method, several): method for method in summary["methods"]}
     parts = [header("Tomopilot comparison", compare_headline(methods, rows), summary)]
     for metric, label in {"psnr": "PSNR (dB)", "ssim": "SSIM"}.items():
