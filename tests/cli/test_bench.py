@@ -7,8 +7,8 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 PROMISED = {
-    "alarm": {"image", "foreign", "measurements", "alarm", "delay", "peak", "surprise"},
     "calibration": {"count", "spread_over_error", "coverage_50", "coverage_80", "coverage_90", "crps", "z"},
+    "alarm": {"image", "foreign", "measurements", "alarm", "delay", "peak", "surprise"},
     "speed": {"case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"},
 }
 FACTS = {"version", "command", "seed", "device", "prior", "operator", "posterior", "noise"}
@@ -115,8 +115,8 @@ def test_list(call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nonsense"], "the known ones are calibration, speed"),
-        ([], "calibration, speed"),
+        (["nonsense"], "the known ones are calibration, alarm, speed"),
+        ([], "calibration, alarm, speed"),
         (["calibration"], "at least one image"),
         (["calibration", "phantom:chip", "--posteriors", "nobody"], "posterior 'nobody' is unknown"),
         (["calibration", "phantom:chip", "--posteriors", "tv"], "tv gives one image"),
