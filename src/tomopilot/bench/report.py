@@ -236,7 +236,7 @@ def show_final(image: dict, key: str) -> str:
 
 def split(image: dict) -> str:
     times = (image.get("split") or {}).items()
-    return "; of this " * bool(times) + ", ".join(f"{escape(str(k))} {duration(v)}" for k, v in times)
+    return "; with all estimates: " * bool(times) + ", ".join(f"{escape(str(k))} {duration(v)}" for k, v in times)
 
 
 def alarm(image: dict) -> str:
