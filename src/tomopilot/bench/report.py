@@ -235,8 +235,8 @@ def show_final(image: dict, key: str) -> str:
 
 
 def split(image: dict) -> str:
-    times = (image.get("split") or {}).items()
-    return "; with all estimates: " * bool(times) + ", ".join(f"{escape(str(k))} {duration(v)}" for k, v in times)
+    times = [f"{escape(str(part))} {duration(s)}" for part, s in (image.get("split") or {}).items()]
+    return "; with all estimates: " * bool(times) + ", ".join(times)
 
 
 def alarm(image: dict) -> str:
