@@ -94,11 +94,11 @@ class Method:
     prior: str | None
 
     def __post_init__(self) -> None:
-        known = ["auto", *POSTERIORS, *PRIOR_FREE]
-        check_names("posterior", self.posterior.split(":")[:2], known)
-        check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS])
         if self.posterior.count(":") > 1:
             raise ValueError(f"posterior {self.posterior!r}; expected one name, or two as in scout:prox")
+        alone = ["auto"] if ":" not in self.posterior else []
+        check_names("posterior", self.posterior.split(":"), [*alone, *POSTERIORS, *PRIOR_FREE])
+        check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS])
         if self.policy in ADAPTIVE and self.chooser in PRIOR_FREE:
             raise ValueError(
                 f"{self.chooser} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
@@ -111,12 +111,16 @@ class Method:
     @property
     def chooser(self) -> str:
         """Whose samples the next design is chosen by."""
-        return (AUTO if self.posterior == "auto" else self.posterior).partition(":")[0]
+        return self._pair.partition(":")[0]
 
     @property
     def estimator(self) -> str:
         """Whose samples are looked at."""
-        return (AUTO if self.posterior == "auto" else self.posterior).rpartition(":")[2]
+        return self._pair.rpartition(":")[2]
+
+    @property
+    def _pair(self) -> str:
+        return AUTO if self.posterior == "auto" else self.posterior
 
 
 def make_posteriors(

@@ -39,6 +39,13 @@ class Alarms:
         "image", "prior", "posterior", "seed", "foreign", "measurements", "alarm", "delay", "peak", "surprise"
     )  # fmt: skip
 
+    def __post_init__(self) -> None:
+        if len(self.plan.methods) > 1:
+            raise ValueError(
+                f"an alarm belongs to one prior and posterior, but {len(self.plan.methods)} were named; "
+                "study one at a time"
+            )
+
     def __len__(self) -> int:
         return len(scans(self._everything))
 
