@@ -21,6 +21,7 @@ from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile, write_scan
 from tomopilot.measure.noise import Gaussian
 from tomopilot.metrics import psnr, rmse, ssim
+from tomopilot.nets.unet import fast_precision
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, load_prior
 from tomopilot.prior.denoiser import Metered
@@ -113,7 +114,7 @@ def scans(plan: Plan) -> list[Scan]:
 
 @lru_cache(maxsize=4)
 def _prior(name: str, device: str) -> Prior:
-    return load_prior(name, device)
+    return load_prior(name, device, precision=fast_precision(device))
 
 
 def check(plan: Plan) -> None:

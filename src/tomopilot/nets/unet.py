@@ -12,8 +12,8 @@ class FoldedUNet(nn.Module):
     """A convolutional U-Net on images whose `fold` x `fold` pixel blocks are channels.
 
     Folding makes a pixel's first convolution `fold`^2 times cheaper, which is what keeps 128 x 128 images
-    usable
-    on two CPU cores. The network is fully convolutional: it takes any size that is a multiple of `multiple`.
+    usable on two CPU cores. The network is fully convolutional: it takes any size that is a multiple of
+    `multiple`. `precision` is that of its arithmetic; weights, input and output stay float32.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class FoldedUNet(nn.Module):
             )
         from diffusers.models.unets.unet_2d import UNet2DModel  # takes seconds to import
 
-        self.fold = fold
+        self.fold, self.precision = fold, torch.float32
         self.multiple = fold * 2 ** (len(widths) - 1)
         self.unet = UNet2DModel(
             in_channels=fold**2,
@@ -42,4 +42,16 @@ class FoldedUNet(nn.Module):
     def forward(self, x: Float[Tensor, "b h w"], time: Float[Tensor, " b"]) -> Float[Tensor, "b h w"]:
         """`x` in the network's own range [-1, 1] plus noise; `time` in 0 ... 999, fractions allowed."""
         folded = F.pixel_unshuffle(x[:, None], self.fold)
-        return F.pixel_shuffle(self.unet(folded, time).sample, self.fold)[:, 0]
+        reduced = self.precision is not torch.float32
+        with torch.autocast(x.device.type, self.precision if reduced else None, enabled=reduced):
+            output = self.unet(folded, time).sample
+        return F.pixel_shuffle(output.to(x.dtype), self.fold)[:, 0]
+
+
+def fast_precision(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device computes in it natively, else float32."""
+    if torch.device(device).type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.bfloat16 if native else torch.float32

@@ -91,8 +91,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def load_prior(name: str | Path, device: torch.device | str = "cpu") -> Prior:
+def load_prior(
+    name: str | Path, device: torch.device | str = "cpu", *, precision: torch.dtype = torch.float32
+) -> Prior:
     """A prior by name (`tomopilot priors` lists them) or folder, checked against its card.
+
+    The network computes in `precision`; `nets.unet.fast_precision` says what a device is quickest in.
 
     >>> load_prior("chip-128").scale
     0.5
@@ -115,6 +119,7 @@ def load_prior(name: str | Path, device: torch.device | str = "cpu") -> Prior:
     weights = _read_weights(folder / WEIGHTS, (card["sha256"], card.get("replaces_sha256")))
     _check_weights(folder, weights, network)
     network.load_state_dict(weights)
+    network.precision = precision
     return prior.to(device).eval().requires_grad_(False)
 
 

@@ -60,6 +60,7 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(training.seed)
             self.network = _build(training.network).to(device)
+        self.network.precision = getattr(torch, training.precision)
         self.average = deepcopy(self.network).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
@@ -92,9 +93,8 @@ class Trainer:
         a = (1 + sigma.square()).rsqrt()
         target = a * (noise - sigma * views) if setup.prediction == "v" else noise
         self.optimiser.param_groups[0]["lr"] = setup.rate(self.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            output = self.network(a * (views + sigma * noise), times.to(self.device, torch.float32))
-        loss = (output.float() - target).square().mean()
+        output = self.network(a * (views + sigma * noise), times.to(self.device, torch.float32))
+        loss = (output - target).square().mean()
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.step}; lower learning_rate and resume"

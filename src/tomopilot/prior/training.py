@@ -24,6 +24,7 @@ class Training:
     ema: float = 0.999
     noise_centre: float = -0.4  # log sigma is drawn from this Gaussian over DDPM's times
     noise_width: float = 1.6
+    precision: str = "float32"  # or bfloat16: twice as fast where the hardware knows it
     seed: int = 0
     save_every: int = 250  # steps
     validate_every: int = 500  # steps
@@ -46,6 +47,7 @@ class Training:
         ascending = isinstance(pair, tuple) and len(pair) == 2 and all(_number(end) for end in pair)
         self._check("range", ascending and pair[0] < pair[1], "two ascending numbers")
         self._check("prediction", self.prediction in ("v", "epsilon"), "'v' or 'epsilon'")
+        self._check("precision", self.precision in ("float32", "bfloat16"), "'float32' or 'bfloat16'")
         self._check(
             "network", isinstance(self.network, Mapping), "a table such as { fold = 2, widths = [32, 64] }"
         )
