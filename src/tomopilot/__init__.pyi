@@ -21,5 +21,5 @@ from .posterior.classical import TotalVariation as TotalVariation
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy
 from .design.policy import bisect_order as bisect_order
 from .design.acquisition import variance as variance
-from .design.stopping import budget as budget
+from .design.stopping import budget as budget, certain as certain
 from .simulate.instrument import Simulated as Simulated

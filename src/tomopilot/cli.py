@@ -34,6 +34,10 @@ Bins = Annotated[int | None, typer.Option(help="Detector bins; default: as many 
 Count = Annotated[int, typer.Option(help="Posterior samples.")]
 Budget = Annotated[int, typer.Option(help="Measurements to take.")]
 Start = Annotated[int, typer.Option(help="Measurements in uniform order before the policy adapts.")]
+Certain = Annotated[
+    float | None,
+    typer.Option(help="Stop before the budget once this PSNR (dB) is expected; needs a fitted prior."),
+]
 Noise = Annotated[str, typer.Option(help="none, relative:0.01, gaussian:STD or poisson:I0.")]
 Finer = Annotated[
     int, typer.Option(help="Simulate on a grid this many times finer (above 1: no inverse crime).")
@@ -79,10 +83,11 @@ def simulate(
     angles: Angles = 180,
     bins: Bins = None,
     posterior: Annotated[str, typer.Option(help=f"{KNOWN}.")] = "auto",
-    policy: Annotated[str, typer.Option(help="variance, uniform or random.")] = "variance",
+    policy: Annotated[str, typer.Option(help="variance, uniform, random or replay:SUMMARY.")] = "variance",
     count: Count = 10,
     budget: Budget = 20,
     start: Start = 4,
+    certain: Certain = None,
     noise: Noise = "relative:0.01",
     finer: Finer = 1,
     at: At = None,
@@ -99,8 +104,8 @@ def simulate(
         raise ValueError(f"simulate scans with one prior, but {len(prior)} were named; use compare")
     plan = _plan(
         images, prior, [posterior], [policy],
-        operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, noise=noise,
-        finer=finer, at=_counts(at), seed=seed, device=device,
+        operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, certain=certain,
+        noise=noise, finer=finer, at=_counts(at), seed=seed, device=device,
     )  # fmt: skip
     _begin(out, "simulate", plan, workers)
     _carry_out(out, workers, as_json)
@@ -116,11 +121,12 @@ def compare(
     bins: Bins = None,
     posteriors: Annotated[str, typer.Option(help=f"Comma-separated: {KNOWN}.")] = "auto,fbp,tv",
     policies: Annotated[
-        str, typer.Option(help="Comma-separated: variance, uniform, random.")
+        str, typer.Option(help="Comma-separated: variance, uniform, random, replay:SUMMARY.")
     ] = "variance,uniform",
     count: Count = 10,
     budget: Budget = 20,
     start: Start = 4,
+    certain: Certain = None,
     noise: Noise = "relative:0.01",
     finer: Finer = 1,
     at: At = None,
@@ -137,8 +143,8 @@ def compare(
     """
     plan = _plan(
         images, prior, _words(posteriors), _words(policies),
-        operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, noise=noise,
-        finer=finer, at=_counts(at), seed=seed, device=device,
+        operator=operator, angles=angles, bins=bins, count=count, budget=budget, start=start, certain=certain,
+        noise=noise, finer=finer, at=_counts(at), seed=seed, device=device,
     )  # fmt: skip
     _begin(out, "compare", plan, workers)
     _carry_out(out, workers, as_json)
@@ -221,7 +227,9 @@ def train(
 
 @app.command()
 def bench(
-    study: Annotated[str | None, typer.Argument(help="calibration, alarm or speed; see --list.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(help="calibration, alarm, certain or speed; see --list.")
+    ] = None,
     images: Annotated[
         list[str] | None, typer.Argument(help="As for simulate; speed takes the first, or a phantom.")
     ] = None,
@@ -238,6 +246,9 @@ def bench(
     foreign: Annotated[
         list[str] | None, typer.Option(help="Images that should raise the alarm (repeatable).")
     ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder of a prior whose card takes up what the study fitted.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     large: Annotated[bool, typer.Option("--large", help="Speed of images up to 1024 x 1024 too.")] = False,
@@ -253,6 +264,7 @@ def bench(
     """
     from tomopilot.bench.studies import STUDIES, leave_study
     from tomopilot.files.images import single_specs
+    from tomopilot.prior.checkpoint import read_card, take_up_trust
     from tomopilot.recipe import check_names
 
     if known:
@@ -273,6 +285,8 @@ def bench(
     work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
     if (out / "results.csv").exists():
         raise ValueError(f"{out} holds results already; choose another --out")
+    if into is not None:
+        read_card(into)
     _writable(out)
     rows: list[Row] = []
     with _bar(len(work), study) as report:
@@ -280,6 +294,9 @@ def bench(
             rows.append(row)
             report(len(rows), work.line(row), True)
     summary = leave_study(out, study, work, {"version": __version__, "command": _command()}, rows)
+    if into is not None:
+        facts = {"count": count, "noise": noise, "images": len(plan.images), "command": _command()}
+        take_up_trust(into, summary.get("fitted", {}), facts)
     for note in summary.get("notes", ()):
         typer.echo(note, err=True)
     if as_json:

@@ -60,8 +60,12 @@ class Experiment:
         """`count` posterior samples given everything told, drawn once."""
         return self._moment.draws()
 
+    def choosing(self) -> Draws:
+        """The samples that the next design is chosen by, drawn once."""
+        return self._moment.choosing()
+
     def scouted(self) -> Draws | None:
-        """The samples that the latest choice was made by, if it needed any."""
+        """The samples of `choosing`, if anything needed them yet."""
         return self._moment.chosen_by
 
     def recall(self, chosen_by: Draws | None, surprises: Sequence[float | None]) -> None:
@@ -85,7 +89,7 @@ class Experiment:
                 )
             taken = self.count_told + len(self.pending)
             self._decision = self.policy.choose(
-                Choice(self.operator, free, taken, self._moment.choosing, tuple(self.surprises))
+                Choice(self.operator, free, taken, self.choosing, tuple(self.surprises))
             )
         return self._decision
 
@@ -109,10 +113,10 @@ class Experiment:
         self.pending.discard(design)
         self._moment, self._decision = _Moment(self, self._moment.latest), None
 
-    def step(self, *, last: bool = False) -> Step:
-        """The latest measurement as a step; unless it was the `last` one, the next design is decided."""
+    def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
+        """The latest measurement as a step; the next design is decided, unless that was the last one."""
         start = time.perf_counter()
-        following = None if last or not self.free else self.decide()
+        following = None if not self.free or until(self) else self.decide()
         seconds = time.perf_counter() - start if following else 0.0
         design = self.designs[-1]
         setting = self.operator.settings[design].tolist()
@@ -188,4 +192,4 @@ def run(
     while experiment.free and not until(experiment):
         design = experiment.ask()
         experiment.tell(design, measure(design))
-        yield experiment.step(last=until(experiment))
+        yield experiment.step(until)

@@ -15,6 +15,7 @@ from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, random_order
 from tomopilot.design.trust import Alarm
 from tomopilot.files.images import NamedImage
+from tomopilot.files.replay import recorded_designs
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
@@ -68,6 +69,7 @@ POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
 AUTO = "scout:prox"
 PRIOR_FREE: dict[str, Callable[[], Posterior]] = {"fbp": FilteredBackProjection, "tv": TotalVariation}
 ADAPTIVE = {"variance": variance}
+REPLAY = "replay:"  # and the summary.json of an earlier run
 ORDERS: dict[str, Callable[[int, int], list[int]]] = {
     "uniform": lambda n, seed: bisect_order(n),
     "random": random_order,
@@ -98,7 +100,8 @@ class Method:
             raise ValueError(f"posterior {self.posterior!r}; expected one name, or two as in scout:prox")
         alone = ["auto"] if ":" not in self.posterior else []
         check_names("posterior", self.posterior.split(":"), [*alone, *POSTERIORS, *PRIOR_FREE])
-        check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS])
+        if not self.policy.startswith(REPLAY):
+            check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS, f"{REPLAY}FILE"])
         if self.policy in ADAPTIVE and self.chooser in PRIOR_FREE:
             raise ValueError(
                 f"{self.chooser} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
@@ -111,15 +114,16 @@ class Method:
     @property
     def chooser(self) -> str:
         """Whose samples the next design is chosen by."""
-        return self._pair.partition(":")[0]
+        return self.pair.partition(":")[0]
 
     @property
     def estimator(self) -> str:
         """Whose samples are looked at."""
-        return self._pair.rpartition(":")[2]
+        return self.pair.rpartition(":")[2]
 
     @property
-    def _pair(self) -> str:
+    def pair(self) -> str:
+        """`auto` by its own name."""
         return AUTO if self.posterior == "auto" else self.posterior
 
 
@@ -150,8 +154,26 @@ def make_alarm(method: Method, trust: Mapping[str, Any]) -> Alarm | None:
     return Alarm(**fitted) if fitted else None
 
 
-def make_policy(name: str, designs: int, *, start: int, seed: int, alarm: Alarm | None = None) -> Policy:
-    """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised."""
+def make_margin(method: Method, trust: Mapping[str, Any]) -> float:
+    """The factor by which, on scans of known images, estimates erred more than a method's samples expect."""
+    margin = trust.get("margin", {}).get(method.pair)
+    if margin is None:
+        raise ValueError(
+            f"the card of prior {method.prior!r} says nothing of how certain {method.posterior} can be; "
+            "fit it with `tomopilot bench certain`, or scan to a budget alone"
+        )
+    return margin
+
+
+def make_policy(
+    name: str, designs: int, *, start: int, seed: int, alarm: Alarm | None = None, image: str = ""
+) -> Policy:
+    """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised.
+
+    `image` is the name that `replay` looks for in its file.
+    """
+    if name.startswith(REPLAY):
+        return InOrder(recorded_designs(name.removeprefix(REPLAY), image))
     if name in ORDERS:
         return InOrder(ORDERS[name](designs, seed))
     uniform = InOrder(bisect_order(designs))

@@ -2,13 +2,18 @@
 
 import csv
 import json
+import math
+import shutil
 
 import pytest
+
+from tomopilot.prior.checkpoint import read_card
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 PROMISED = {
     "calibration": {"count", "spread_over_error", "coverage_50", "coverage_80", "coverage_90", "crps", "z"},
     "alarm": {"image", "foreign", "measurements", "alarm", "delay", "peak", "surprise"},
+    "certain": {"image", "count", "expected_rmse", "rmse", "psnr", "margin"},
     "speed": {"case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"},
 }
 FACTS = {"version", "command", "seed", "device", "prior", "operator", "posterior", "noise"}
@@ -18,10 +23,10 @@ FACTS = {"version", "command", "seed", "device", "prior", "operator", "posterior
 def left(call, few_steps, tiny, pictures, tmp_path_factory):
     """Runs a study of the tiny pictures, which must succeed; its summary, its rows, and its folder."""
 
-    def left(study, *words, images="0-1"):
+    def left(study, *words, images="0-1", prior=tiny):
         out = tmp_path_factory.mktemp("bench")
         outcome = call(
-            "bench", study, f"{pictures}::{images}", "--prior", tiny, "--out", out, "--device", "cpu", *words
+            "bench", study, f"{pictures}::{images}", "--prior", prior, "--out", out, "--device", "cpu", *words
         )
         assert outcome.status == 0, outcome.err
         with open(out / "results.csv", newline="") as file:
@@ -60,9 +65,65 @@ def test_alarm(left, pictures):
     assert [row["foreign"] for row in rows] == ["False", "False", "True"]
     assert [summary[kind]["scans"] for kind in ("known", "foreign")] == [2, 1]
     assert [row["alarm"] for row in rows] == [""] * 3 and {row["measurements"] for row in rows} == {"6"}
-    assert summary["fitted"].keys() == {"drift", "threshold"}
+    assert summary["fitted"]["alarm"]["scout"].keys() == {"drift", "threshold"}
     for surprises in summary["surprises"].values():
         assert surprises[:4] == [None] * 4 and min(surprises[4:]) > 0  # predicted once samples are drawn
+
+
+def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pictures, tmp_path):
+    """Fitted factors make spread and error the same, an alarm and a margin are there for the next scan."""
+    prior = shutil.copytree(tiny, tmp_path / "fitted")
+    words = ("--posteriors", "auto", "--at", "3,6", "--count", 3)
+    before, *_ = left("calibration", *words, "--into", prior, prior=prior)
+    trust = read_card(prior)["trust"]
+    assert trust["inflation"] == before["fitted"]["inflation"] and trust["inflation"]["prox"].keys() == {
+        "3",
+        "6",
+    }
+    assert trust["fitted"]["inflation"]["count"] == 3
+    again = shutil.copytree(prior, tmp_path / "applied")  # priors are kept by name once loaded
+    after, *_ = left("calibration", *words, prior=again)
+    for count, point in after["methods"][0]["curve"].items():
+        assert point["spread_over_error_pooled"] == pytest.approx(1, abs=0.01)
+        found, applied = after["fitted"]["inflation"]["prox"][count], trust["inflation"]["prox"][count]
+        assert found == pytest.approx(applied, rel=0.01)
+    _, rows, out, _ = left("certain", "--at", "6,8,10", "--count", 2, "--into", again, prior=again)
+    assert [row["count"] for row in rows] == 2 * ["6", "8"] and "certainty.png" in {
+        f.name for f in out.iterdir()
+    }
+    margin = read_card(again)["trust"]["margin"]["scout:prox"]
+    ratios = [float(row["rmse"]) / float(row["expected_rmse"]) for row in rows]
+    assert sorted(ratios)[2] <= margin <= max(ratios)
+    assert read_card(again)["trust"]["inflation"] == trust["inflation"]
+    last = shutil.copytree(again, tmp_path / "certain")
+    wanted = 20 * math.log10(
+        1 / (1.01 * margin * float(rows[0]["expected_rmse"]))
+    )  # dB, just below the expected
+    scan = (
+        "--budget",
+        10,
+        "--at",
+        10,
+        "--count",
+        2,
+        "--certain",
+        wanted,
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path / "s",
+    )
+    outcome = call("simulate", f"{pictures}::0", "--prior", last, *scan)
+    assert outcome.status == 0, outcome.err
+    taken = json.loads((tmp_path / "s" / "summary.json").read_text())["images"][0]
+    assert len(taken["designs"]) <= 6 and taken["expected_rmse"][-1] * margin <= 10 ** (-wanted / 20)
+    assert all(e is None or e * margin > 10 ** (-wanted / 20) for e in taken["expected_rmse"][:-1])
+
+
+def test_certainty_needs_a_fitted_prior(call, tiny, pictures, tmp_path):
+    words = ("simulate", f"{pictures}::0", "--prior", tiny, "--budget", 5, "--out", tmp_path / "s")
+    outcome = call(*words, "--certain", 30)
+    assert outcome.status == 2 and "tomopilot bench certain" in outcome.err and not (tmp_path / "s").exists()
 
 
 def test_calibration_judges_the_estimates_of_compare(left, call, tiny, pictures, tmp_path):
@@ -115,8 +176,8 @@ def test_list(call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nonsense"], "the known ones are calibration, alarm, speed"),
-        ([], "calibration, alarm, speed"),
+        (["nonsense"], "the known ones are calibration, alarm, certain, speed"),
+        ([], "calibration, alarm, certain, speed"),
         (["calibration"], "at least one image"),
         (["calibration", "phantom:chip", "--posteriors", "nobody"], "posterior 'nobody' is unknown"),
         (["calibration", "phantom:chip", "--posteriors", "tv"], "tv gives one image"),

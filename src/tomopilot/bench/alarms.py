@@ -89,7 +89,8 @@ class Alarms:
         known = [row["surprises"] for row in rows if not row["foreign"]]
         enough = sum(value is not None for surprises in known for value in surprises) > 1
         surprises = {row["image"]: row["surprises"] for row in rows}
-        return {**kinds, "fitted": asdict(fit(known)) if enough else None, "surprises": surprises}
+        fitted = {"alarm": {self.plan.methods[0].chooser: asdict(fit(known))}} if enough else {}
+        return {**kinds, "fitted": fitted, "surprises": surprises}
 
     def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
         """What is printed: the known and the foreign scans."""

@@ -17,6 +17,8 @@ from tomopilot.bench.summary import mean_and_two_se, method_of
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import surprise
 from tomopilot.experiment import run
+from tomopilot.posterior.inflated import Inflated
+from tomopilot.posterior.posterior import Posterior
 from tomopilot.recipe import PRIOR_FREE
 
 LEVELS = {"coverage_50": 0.5, "coverage_80": 0.8, "coverage_90": 0.9}
@@ -121,7 +123,10 @@ class Calibration:
                     samples, z = step.draws.images, unseen(judge, step.draws.images)
                     quality = judge.judged(step.draws)["psnr"]  # of the best estimate, not of the mean
                     found = scores(samples, judge.truth)
-                    yield {**named, "count": step.count, **found, "z": z, "psnr": quality}
+                    applied = inflation(judge.estimator.posterior, step.count)
+                    yield {
+                        **named, "count": step.count, **found, "z": z, "psnr": quality, "inflation": applied
+                    }  # fmt: skip
 
     def line(self, row: Row) -> str:
         ratio, covered = row["spread_over_error"] or math.nan, row["coverage_80"]
@@ -130,13 +135,16 @@ class Calibration:
 
     def findings(self, rows: list[Row]) -> dict[str, Any]:
         floor = {name: coverage_floor(self.plan.count, level) for name, level in LEVELS.items()}
-        methods = []
+        methods, fitted = [], {}
         for method in self.plan.methods:
             own = [row for row in rows if method_of(row) == method]
             counts = sorted({row["count"] for row in own})
             points = {str(count): point([row for row in own if row["count"] == count]) for count in counts}
             methods.append({**asdict(method), "curve": points})
-        return {"at": self.plan.at, "coverage_floor": floor, "methods": methods}
+            fitted[method.estimator] = {count: fit(own, int(count)) for count in points}
+        return {
+            "at": self.plan.at, "coverage_floor": floor, "methods": methods, "fitted": {"inflation": fitted}
+        }  # fmt: skip
 
     def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
         """What is printed: one line per method and number of measurements."""
@@ -168,6 +176,18 @@ class Calibration:
             "spread_over_error.png": curves(methods, "spread_over_error", "spread / error", ideal=1.0),
             "ranks.png": rank_histograms(methods),
         }
+
+
+def inflation(posterior: Posterior, count: int) -> float:
+    """The factor that a posterior's samples are spread by after so many measurements."""
+    return posterior.factor(count) if isinstance(posterior, Inflated) else 1.0
+
+
+def fit(rows: list[Row], count: int) -> float | None:
+    """The factor with which spread and error, pooled over images, would be the same."""
+    own = [row for row in rows if row["count"] == count]
+    ratio = spread_over_error([row["pair"] for row in own])
+    return own[0]["inflation"] / ratio if ratio else None
 
 
 def unseen(judge: Judge, samples: Float[Tensor, "k *image"]) -> float | None:

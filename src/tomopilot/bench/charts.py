@@ -101,3 +101,25 @@ def alarms(surprises: dict[str, list[float]], foreign: set[str]) -> "Figure":
         axes.plot([], [], color=colour, label=label)
     axes.legend()
     return figure
+
+
+@picture
+def expected_and_real(errors: list[list[float]], margin: float | None) -> "Figure":
+    """Real error of each judged estimate against the expected one; below the line, a margin covers it.
+
+    errors: pairs of expected and real rmse, in image units
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.2))
+    axes = figure.add_subplot()
+    axes.plot(*zip(*errors, strict=True), "o", color=PALETTE[0], alpha=0.5, markersize=4)
+    ends = [min(map(min, errors)), max(map(max, errors))]
+    axes.plot(ends, ends, **IDEAL)
+    if margin:
+        axes.plot(ends, [margin * end for end in ends], color=PALETTE[1], label=f"margin {margin:.2f}")
+        axes.legend()
+    axes.set(
+        xscale="log", yscale="log", xlabel="error expected by the samples", ylabel="error of the estimate"
+    )
+    return figure

@@ -23,12 +23,14 @@ from tomopilot.recipe import Method
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
     "spread", "seconds", "network_evaluations", "estimate_seconds", "choose_evaluations",
-    "estimate_evaluations", "surprise",
+    "estimate_evaluations", "expected_rmse", "surprise",
 )  # fmt: skip
-FACTS = ("operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "seed", "device")
+FACTS = (
+    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "seed", "device"
+)  # fmt: skip
 LISTS = (
     "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",
-    "choose_evaluations", "estimate_evaluations", "surprise",
+    "choose_evaluations", "estimate_evaluations", "expected_rmse", "surprise",
 )  # fmt: skip
 
 

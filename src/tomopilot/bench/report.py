@@ -105,7 +105,7 @@ def simulate_report(out: Path, summary: dict, pictures: list[Pictures]) -> None:
 
 
 def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
-    """The page of a comparison, `report.html`, with `psnr.png`, `ssim.png`, `angles.png`.
+    """The page of a comparison, `report.html`, with a PNG beside it of each of its figures.
 
     summary: `methods` holds the curves; `setting_unit` is "degrees" unless given
     rows: those of `results.csv`
@@ -113,9 +113,10 @@ def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
     several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
     methods = {method_label(method, several): method for method in summary["methods"]}
     parts = [header("Tomopilot comparison", compare_headline(methods, rows), summary)]
-    for metric, label in {"psnr": "PSNR (dB)", "ssim": "SSIM"}.items():
+    named = {"psnr": ("PSNR", "PSNR (dB)"), "ssim": ("SSIM", "SSIM")}
+    named["estimate_seconds"] = ("Time of an estimate", "seconds")
+    for metric, (name, label) in named.items():
         if any(judged(method, metric) for method in methods.values()):
-            name = label.split()[0]
             parts.append(f"<h2>{name} against measurements</h2>")
             png = plots.curves(methods, metric, label)
             parts.append(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tomopilot.bench.alarms import Alarms
 from tomopilot.bench.calibration import Calibration
+from tomopilot.bench.certainty import Certainty
 from tomopilot.bench.outputs import described, write_numbers
 from tomopilot.bench.speed import Speed
 from tomopilot.bench.study import Plan, Row
@@ -70,6 +71,10 @@ STUDIES = {
     "alarm": Entry(
         "surprise of each measurement, false alarms, and delay of the alarm on foreign images",
         lambda plan, _, foreign: Alarms(plan, foreign), "variance", "auto", start=4,
+    ),
+    "certain": Entry(
+        "error that samples expect against the estimate's real one, and what stopping by it misses",
+        lambda plan, *_: Certainty(plan), "variance", "auto", start=4,
     ),
     "speed": Entry(
         "seconds and memory of a choice, an estimate, conjugate gradients, and projectors side by side",

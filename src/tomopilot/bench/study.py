@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from tomopilot.design.stopping import budget
+from tomopilot.design.stopping import Rule, budget, certain, either
+from tomopilot.design.trust import expected_rmse
 from tomopilot.experiment import Experiment, run
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
@@ -30,6 +31,7 @@ from tomopilot.recipe import (
     Method,
     check_image,
     make_alarm,
+    make_margin,
     make_noise,
     make_operator,
     make_policy,
@@ -56,6 +58,7 @@ class Plan:
     count: int = 10
     budget: int = 20
     start: int = 4
+    certain: float | None = None  # dB: stop before the budget once the estimate is expected to be this good
     at: tuple[int, ...] | None = None  # judge after these many measurements only
     seed: int = 0
     device: str = "cpu"
@@ -74,6 +77,8 @@ class Plan:
         for name, least in (("start", 0), ("count", 1), ("finer", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if self.certain is not None and self.count < 2:
+            raise ValueError("certainty comes from the spread of samples: ask for a --count of at least 2")
         if self.count < 2 and any(method.policy in ADAPTIVE for method in self.methods):
             raise ValueError("an adaptive policy compares samples: ask for a --count of at least 2")
 
@@ -123,9 +128,17 @@ def check(plan: Plan) -> None:
         (image,) = read_images(spec)
         make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
         make_noise(plan.noise, image.pixels, len(image.pixels))
-        for name in {method.prior for method in plan.methods if method.prior}:
-            assert name is not None
-            check_image(image, _prior(name, plan.device))
+        for method in plan.methods:
+            if method.prior:
+                check_image(image, _prior(method.prior, plan.device))
+            if plan.certain is not None:
+                make_margin(method, _trust(method, plan))
+            make_policy(method.policy, plan.angles, start=0, seed=0, image=plan.label(spec))
+
+
+def _trust(method: Method, plan: Plan) -> Mapping[str, Any]:
+    """What the card of a method's prior says of how far its samples can be believed."""
+    return _prior(method.prior, plan.device).card.get("trust", {}) if method.prior else {}
 
 
 class Watched:
@@ -160,7 +173,7 @@ class Judge:
         self.instrument = Simulated(self.truth, self.operator, noise, seed=plan.seed, finer=plan.finer)
         method = scan.method
         prior = _prior(method.prior, plan.device) if method.prior else None
-        trust = prior.card.get("trust", {}) if prior else {}
+        self.trust = trust = _trust(method, plan)
         self.peak = prior.high - prior.low if prior else 1.0
         self.meter = Metered(prior) if prior else None
         chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5, trust)
@@ -168,8 +181,13 @@ class Judge:
         self.chooser = Watched(chooser, self.meter) if chooser is not estimator else self.estimator
         self.alarm = make_alarm(method, trust)
         policy = make_policy(
-            method.policy, len(self.operator), start=plan.start, seed=plan.seed, alarm=self.alarm
-        )
+            method.policy, len(self.operator), start=plan.start, seed=plan.seed, alarm=self.alarm,
+            image=plan.label(scan.image),
+        )  # fmt: skip
+        self.until: Rule = budget(plan.budget)
+        if plan.certain is not None:
+            wanted = self.peak * 10 ** (-plan.certain / 20)
+            self.until = either(self.until, certain(wanted, make_margin(method, trust)))
         self.experiment = Experiment(
             self.operator,
             noise,
@@ -199,7 +217,7 @@ class Judge:
             "psnr": None, "ssim": None, "rmse": None, "spread": None, "seconds": step.seconds,
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
-            "surprise": self.experiment.surprises[-1],
+            "expected_rmse": None, "surprise": self.experiment.surprises[-1],
             "alarm": self.alarm(self.experiment.surprises) if self.alarm else None,
         }  # fmt: skip
         if plan.judges(step.count):
@@ -208,6 +226,8 @@ class Judge:
             row["estimate_evaluations"] = self.estimator.evaluations - looks
             shared = self.chooser is self.estimator
             row["network_evaluations"] = row["estimate_evaluations"] + (0 if shared else choices)
+        if scouted := self.experiment.scouted():
+            row["expected_rmse"] = expected_rmse(scouted.images)
         ended = self._so_far()
         drawn, network = (ended[key] - begun[key] for key in ("drawn", "network"))
         projection = max(0.0, step.seconds - (decided["drawn"] - begun["drawn"])) if step.next else 0.0
@@ -235,7 +255,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
     if len(rows) == plan.budget:
         return
     judge = Judge(plan, scan)
-    experiment, until = judge.experiment, budget(plan.budget)
+    experiment, until = judge.experiment, judge.until
     recall(experiment, archive, scan.key, rows)
 
     def measure(design: int):
@@ -250,7 +270,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         return row
 
     if experiment.count_told > len(rows):
-        yield keep(judge.row(lambda: experiment.step(last=until(experiment))))
+        yield keep(judge.row(lambda: experiment.step(until)))
     steps = run(experiment, measure, until=until)
     while not until(experiment):
         experiment.decide()  # known already, except after a resume: then it is not counted twice

@@ -1,16 +1,54 @@
 """Stopping rules: functions of an experiment that say when it is enough."""
 
+import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from tomopilot.design.trust import expected_rmse
+from tomopilot.records import Draws
 
 
-class Counted(Protocol):
+@runtime_checkable
+class Scanned(Protocol):
+    """What a rule may look at."""
+
     @property
     def count_told(self) -> int: ...
 
+    def choosing(self) -> Draws: ...
 
-def budget(measurements: int) -> Callable[[Counted], bool]:
+
+Rule = Callable[[Scanned], bool]
+
+
+def budget(measurements: int) -> Rule:
     """Stop after this many measurements."""
     if measurements < 1:
         raise ValueError(f"a budget of {measurements} measurements; expected at least 1")
     return lambda experiment: experiment.count_told >= measurements
+
+
+def certain(rmse: float, margin: float = 1.0) -> Rule:
+    """Stop once the estimate is expected to be within `rmse` (image units) of the truth.
+
+    Expected by the samples that the next design is chosen by: `margin` times their `expected_rmse`, a factor
+    that scans of known images have shown to be needed. Nothing is expected before the first measurement.
+    """
+    for name, value in (("error", rmse), ("margin", margin)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"certain of an {name} of {value}; expected a finite number above 0")
+
+    def enough(experiment: Scanned) -> bool:
+        if not experiment.count_told:
+            return False
+        expected = expected_rmse(experiment.choosing().images)
+        if expected is None:
+            raise ValueError("one sample has no spread to be certain by; ask for a count of at least 2")
+        return margin * expected <= rmse
+
+    return enough
+
+
+def either(*rules: Rule) -> Rule:
+    """Stop as soon as one of the rules says so; a later one is only asked where the earlier ones go on."""
+    return lambda experiment: any(rule(experiment) for rule in rules)

@@ -1,10 +1,10 @@
-"""Whether the scan still behaves as the prior expects: predicted against measured projections."""
+"""How far the samples can be trusted: the error they predict, and predicted against measured projections."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Inexact
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 
@@ -23,6 +23,16 @@ def surprise(
     error = (values - predicted.mean(0)).abs().square().mean()
     expected = ((1 + 1 / k) * predicted.var(0) + 1 / precision).mean()
     return (error / expected).item()
+
+
+def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:
+    """Root mean squared error that the spread of k samples predicts of their mean, in image units.
+
+    sqrt((1 + 1/k) mean variance): truth and samples are alike, and the mean of k wavers too. None for a
+    single sample, whose spread is unknown.
+    """
+    k = len(images)
+    return math.sqrt((1 + 1 / k) * images.var(0).mean().item()) if k > 1 else None
 
 
 @dataclass(frozen=True)

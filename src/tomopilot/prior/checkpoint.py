@@ -91,6 +91,19 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def take_up_trust(folder: Path, fitted: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+    """Writes into a prior's card what was fitted of how far its samples can be believed, and how.
+
+    fitted: by kind (inflation, alarm, margin), then by posterior; what the card holds of others stays
+    """
+    card = read_card(folder)
+    trust = card.setdefault("trust", {})
+    for kind, values in fitted.items():
+        trust.setdefault(kind, {}).update(values)
+        trust.setdefault("fitted", {})[kind] = dict(facts)
+    write_atomically(folder / CARD, json.dumps(card, indent=2).encode())
+
+
 def load_prior(
     name: str | Path, device: torch.device | str = "cpu", *, precision: torch.dtype = torch.float32
 ) -> Prior:
