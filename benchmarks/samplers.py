@@ -52,6 +52,8 @@ VARIANTS = {
     "data below sigma 0.8": partial(ours, guidance=Late(Prox(), 0.8)),
     "15 iterations": partial(ours, guidance=Prox(15)),
     "5 iterations": partial(ours, guidance=Prox(5)),
+    "firmness 0.3": partial(ours, guidance=Prox(12, firmness=0.3)),
+    "firmness 0.1": partial(ours, guidance=Prox(15, firmness=0.1)),
     "firmness 3": partial(ours, guidance=Prox(firmness=3.0)),
     "firmness 10": partial(ours, guidance=Prox(firmness=10.0)),
     "eta 0.95": partial(ours, eta=0.95),
