@@ -53,7 +53,7 @@ def main() -> None:
     """Runs the command line; wrong use and unusable files end in one sentence and exit status 2."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         typer.echo(f"tomopilot: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     except FloatingPointError as error:

@@ -46,6 +46,15 @@ def test_repeats_until_patience_ends(patience, calls):
     assert row["seconds"] > 0 and [row[key] for key in case._fields[:4]] == ["nothing", 400, 3, 7]
 
 
+def test_a_long_case_is_called_once():
+    meter = Metered(lambda x, sigma: x)
+    case = Case(
+        "long", 8, 3, 7, lambda: (lambda: meter(torch.zeros(3, 8, 8), torch.ones(3)), meter), once=True
+    )
+    row = timed(case, 5, 60.0, "cpu")
+    assert meter.evaluations == row["network_evaluations"] == 3 and row["seconds"] > 0
+
+
 def test_peak_memory_is_that_of_the_case():
     """A large case before a small one does not hide it, nor count for it."""
     cases = [Case("", 1, 1, 1, lambda n=n: (lambda: torch.ones(n * 2**18), None)) for n in (200, 50)]

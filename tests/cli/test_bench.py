@@ -164,7 +164,10 @@ def test_speed(left):
     assert evaluations["soft: choice, cold"] == evaluations["soft: estimate"] == 2 * 5
     assert 0 < evaluations["scout:prox: choice, warm"] < evaluations["scout:prox: choice, cold"]
     assert evaluations["conjugate gradients"] == evaluations["projector: tomopilot"] == 0
-    assert {"seconds_by_size.png", "seconds_by_angles.png"} <= {path.name for path in out.iterdir()}
+    sides = {int(row["size"]) for row in rows if row["case"].startswith("scout:prox")}
+    assert sides == {32, 16}  # the picture's, and a phantom's
+    pictures = {"seconds_by_size.png", "seconds_by_angles.png", "step_by_size.png"}
+    assert pictures <= {path.name for path in out.iterdir()}
     assert all(note in outcome.err for note in summary["notes"])
 
 

@@ -280,6 +280,17 @@ def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
     assert "tomopilot[dicom]" in refusal(tmp_path / "a.dcm")
 
 
+def test_phantoms_take_a_side():
+    from tomopilot.simulate.phantoms import chip
+
+    (image,) = read_images("phantom:chip@48::3")
+    assert image.name == "phantom:chip@48::3"
+    torch.testing.assert_close(image.pixels, torch.from_numpy(chip(3, 48)), rtol=0, atol=0)
+    assert "16 to 2048" in refusal("phantom:chip@8")
+    for side in ("", "x", "-64", "9" * 10):
+        assert "number of pixels" in refusal(f"phantom:chip@{side}")
+
+
 def test_phantoms_take_seeds(monkeypatch):
     from tomopilot.simulate import phantoms
 

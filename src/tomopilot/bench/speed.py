@@ -24,6 +24,7 @@ from tomopilot.prior.denoiser import Metered
 from tomopilot.randomness import stream
 from tomopilot.recipe import Method
 
+LONG = 512  # sides from which a step is timed once
 Work = tuple[Callable[[], object], Metered | None]  # what is timed, and who counts the network's images
 
 
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     samples: int
     angles: int
     prepare: Callable[[], Work]
+    once: bool = False  # so long that the first call is timed, with what it builds
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Speed:
     samples: tuple[int, ...] = (3, 10)
     measured: tuple[int, ...] = (11, 41)  # primes: no refresh of warm samples falls on them
     solved: tuple[int, ...] = (5, 11, 20, 41, 90, 180)
-    sizes: tuple[int, ...] = (64, 128, 256, 512)
+    sizes: tuple[int, ...] = (64, 128, 256, 512)  # of the projectors
+    grown: tuple[int, ...] = (64, 256)  # sides of phantoms that the last method scans besides the image
     repeats: int = 5
     patience: float = 20.0  # seconds after which a case is not repeated again
     columns: ClassVar[tuple[str, ...]] = (
@@ -59,20 +62,20 @@ class Speed:
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
-        size, found = len(Judge(self.plan, Scan(self.plan.images[0], self.plan.methods[0])).truth), []
-        for method, count, n in product(self.plan.methods, self.samples, self.measured):
-            told = partial(tell, replace(self.plan, count=count), method, n)
-            starts = {"cold": False, "warm": True} if method.chooser != method.estimator else {"cold": False}
-            works = {f"choice, {start}": partial(choosing, told, warm) for start, warm in starts.items()}
-            works["estimate"] = partial(estimating, told)
-            found += [Case(f"{method.posterior}: {name}", size, count, n, w) for name, w in works.items()]
+        plan, few, most = self.plan, min(self.samples), max(self.samples)
+        side, found = len(Judge(plan, Scan(plan.images[0], plan.methods[0])).truth), []
+        for method, count, n in product(plan.methods, self.samples, self.measured):
+            found += scanning(replace(plan, count=count), method, side, n)
         for n in self.solved:
-            told = partial(tell, replace(self.plan, count=max(self.samples)), self.plan.methods[0], n)
-            found.append(Case("conjugate gradients", size, max(self.samples), n, partial(solving, told)))
-        for name, side in product(PROJECTORS, self.sizes):
+            told = partial(tell, replace(plan, count=most), plan.methods[0], n)
+            found.append(Case("conjugate gradients", side, most, n, partial(solving, told)))
+        for name, wide in product(PROJECTORS, self.sizes):
             if obstacle(name) is None:
-                work = partial(projecting, self.plan, name, side)
-                found.append(Case(f"projector: {name}", side, 1, self.plan.angles, work))
+                work = partial(projecting, plan, name, wide)
+                found.append(Case(f"projector: {name}", wide, 1, plan.angles, work))
+        for wide in self.grown:
+            larger = replace(plan, count=few, images=(f"phantom:chip@{wide}::0",))
+            found += scanning(larger, plan.methods[-1], wide, min(self.measured))
         return tuple(found)
 
     def __len__(self) -> int:
@@ -94,14 +97,29 @@ class Speed:
         return findings["cases"]
 
     def pictures(self, findings: dict[str, Any]) -> dict[str, bytes]:
-        sized = [row for row in findings["cases"] if row["case"].startswith("projector")]
-        others = [row for row in findings["cases"] if row not in sized]
+        cases, side = findings["cases"], findings["cases"][0]["size"]
+        sized = [row for row in cases if row["case"].startswith("projector")]
+        others = [row for row in cases if row not in sized]
+        few = (min(self.samples), min(self.measured), self.plan.methods[-1].posterior)
+        grown = [r for r in others if (r["samples"], r["angles"], r["case"].rpartition(": ")[0]) == few]
         return {
             "seconds_by_size.png": seconds(
                 sized, "size", "side of the image (pixels), all angles there and back"
             ),
-            "seconds_by_angles.png": seconds(others, "angles", "measured angles"),
+            "seconds_by_angles.png": seconds(
+                [row for row in others if row["size"] == side], "angles", "measured angles"
+            ),
+            "step_by_size.png": seconds(grown, "size", "side of the image (pixels)"),
         }
+
+
+def scanning(plan: Plan, method: Method, side: int, n: int) -> list[Case]:
+    """A choice from cold and, where the method knows them, warm samples, and an estimate."""
+    told, once = partial(tell, plan, method, n), side >= LONG
+    starts = {"cold": False, "warm": True} if method.chooser != method.estimator else {"cold": False}
+    works = {f"choice, {start}": partial(choosing, told, warm) for start, warm in starts.items()}
+    works["estimate"] = partial(estimating, told)
+    return [Case(f"{method.posterior}: {name}", side, plan.count, n, w, once) for name, w in works.items()]
 
 
 def tell(plan: Plan, method: Method, n: int) -> Judge:
@@ -148,10 +166,13 @@ def projecting(plan: Plan, name: str, side: int) -> Work:
 
 
 def timed(case: Case, repeats: int, patience: float, device: str) -> Row:
-    """Median seconds after a first call, which may build things; the rise in memory includes it."""
+    """Median seconds after a first call, which may build things; the rise in memory includes it.
+
+    A case that is called `once` has the seconds of that call.
+    """
     call, meter = case.prepare()
 
-    def once() -> float:
+    def called() -> float:
         start = time.perf_counter()
         call()
         if device == "cuda":
@@ -159,12 +180,13 @@ def timed(case: Case, repeats: int, patience: float, device: str) -> Row:
         return time.perf_counter() - start
 
     before = peak_mib(device, reset=True)
-    once()
+    if not case.once:
+        called()
     counted, taken = meter.evaluations if meter else 0, []
-    while len(taken) < repeats and sum(taken) < patience:
-        taken.append(once())
+    while len(taken) < (1 if case.once else repeats) and sum(taken) < patience:
+        taken.append(called())
     return {
-        **{key: value for key, value in case._asdict().items() if key != "prepare"},
+        **dict(zip(Case._fields[:4], case, strict=False)),
         "seconds": median(taken),
         "network_evaluations": (meter.evaluations - counted) // len(taken) if meter else 0,
         "peak_mib": peak_mib(device) - before,

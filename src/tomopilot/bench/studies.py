@@ -59,8 +59,10 @@ class Entry(NamedTuple):
 def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
     """quick: the smallest sizes, to see that it runs; large: images up to 1024 x 1024."""
     if extent == "quick":
-        return Speed(plan, samples=(2,), measured=(3,), solved=(2, 4), sizes=(16, 24), repeats=1)
-    return Speed(plan, sizes=(*Speed.sizes, 1024)) if extent == "large" else Speed(plan)
+        return Speed(plan, samples=(2,), measured=(3,), solved=(2, 4), sizes=(16, 24), grown=(16,), repeats=1)
+    if extent == "large":
+        return Speed(plan, sizes=(*Speed.sizes, 1024), grown=(*Speed.grown, 512, 1024))
+    return Speed(plan)
 
 
 STUDIES = {

@@ -53,7 +53,8 @@ def read_images(spec: str) -> list[NamedImage]:
     """The images of a file or `phantom:NAME`: all of them, or those chosen after `::`.
 
     `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three; `FILE.h5:/path` names a
-    data set, `FILE.npz:/name` an array, and the images of a phantom are its seeds.
+    data set, `FILE.npz:/name` an array, and the images of a phantom are its seeds; `phantom:NAME@512` has 512
+    pixels along each side.
     Integers are divided by the largest value of their type, floats are taken as they are, CT in DICOM
     becomes attenuation in the LoDoPaB-CT scaling. Colours become grey: the common value where all channels
     are equal, else the luminance 0.2126 R + 0.7152 G + 0.0722 B; transparency is ignored.
@@ -93,9 +94,14 @@ def _file(source: str, pick: Pick) -> tuple[str, Pages]:
 def _phantom(name: str, pick: Pick) -> Pages:
     from tomopilot.simulate.phantoms import PHANTOMS
 
-    if name not in PHANTOMS:
-        raise InputFileError(f"there is no such phantom; the known ones are {', '.join(sorted(PHANTOMS))}")
-    return [(seed, np.asarray(PHANTOMS[name](seed))) for seed in pick(SEEDS)]
+    name, sized, side = name.partition("@")
+    if name not in PHANTOMS or (sized and not re.fullmatch("[0-9]{1,9}", side)):
+        raise InputFileError(
+            f"there is no such phantom; the known ones are {', '.join(sorted(PHANTOMS))}, "
+            "with @ and a number of pixels where another side is wanted"
+        )
+    size = {"size": int(side)} if sized else {}
+    return [(seed, np.asarray(PHANTOMS[name](seed, **size))) for seed in pick(SEEDS)]
 
 
 def _picker(chosen: str | None) -> Pick:

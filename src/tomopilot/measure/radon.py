@@ -1,17 +1,19 @@
 """Parallel-beam projections, and the filtered back-projection that belongs to their geometry."""
 
 import math
-import warnings
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tomopilot.measure.joseph import Block, Layout, Product, Weights, lay_out, seen, unseen
 from tomopilot.measure.operator import Operator
 
-CHUNK = 2**24  # weights of a projection matrix that are made at once, about 0.4 GB with the transpose
-KEPT = 2**27  # weights that are kept for the next call, about 3 GB: 180 angles at 512 x 512
+CHUNK = 2**24  # weights of one matrix, 0.13 GB
+KEPT = 2**27  # weights that are kept for the next call, 1 GB in each direction: 180 angles at 1024 x 1024
+COLUMNS = 16  # images, or views of them, that are multiplied at once
 
 
 class Radon(Operator):
@@ -20,8 +22,9 @@ class Radon(Operator):
     With x to the right and y upwards from the image's centre, in pixels, detector bin t of angle theta
     integrates over x cos(theta) + y sin(theta) = t: 0 radians sums along columns, and angles turn
     counter-clockwise. Rays are sampled once per image row (or column, whichever they cross more steeply) with
-    linear interpolation (Joseph 1982). The weights are sparse matrices of a few angles each, so the adjoint
-    is the exact transpose; they are made once, except for images so large that they would not fit.
+    linear interpolation (Joseph 1982). The weights are sparse matrices, see `joseph`, and the adjoint is the
+    transpose to rounding. Each direction is made when first needed and kept, except for images so large that
+    they would not fit: their matrices are made again, one at a time, whenever they are used.
     """
 
     def __init__(self, size: int, angles: Float[Tensor, " n"], bins: int | None = None) -> None:
@@ -34,9 +37,7 @@ class Radon(Operator):
         self.size, self.angles, self.bins = size, angles, size if bins is None else bins
         if self.bins < 1:
             raise ValueError(f"the detector has {bins} bins; it needs at least 1")
-        self._per_chunk = max(1, CHUNK // (2 * size * self.bins))
-        self._keeps = 2 * len(angles) * size * self.bins <= KEPT
-        self._stored: dict[tuple, list[tuple[Tensor, Tensor]]] = {}
+        self._stored: dict[tuple, list[Weights]] = {}
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -64,15 +65,18 @@ class Radon(Operator):
             raise ValueError(
                 f"images have shape {tuple(x.shape[1:])}, but this operator projects {self.image_shape}"
             )
-        parts = [_Product.apply(x.flatten(1), *pair) for pair in self._matrices(x)]
-        flat = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        return flat.unflatten(1, (-1, self.bins))
+        y = torch.cat([self._project(x, *block) for block in self._blocks(x)], 1)
+        slot = self._layout.slot
+        return y if slot is None else self._read(y[:, slot.to(y.device)])
 
     def adjoint(self, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b h w"]:
         self.check_projections(y)
-        parts = zip(y.split(self._per_chunk, 1), self._matrices(y), strict=True)
-        total = sum(_Product.apply(part.flatten(1), back, there) for part, (there, back) in parts)
-        return total.unflatten(1, self.image_shape)  # pyright: ignore[reportAttributeAccessIssue]
+        counts, slot = [block.slots for block in self._layout.blocks], self._layout.slot
+        if slot is not None:
+            empty = y.new_zeros(len(y), sum(counts), self.bins)
+            y = empty.index_add(1, slot.to(y.device), self._read(y))
+        parts = zip(y.split(counts, 1), self._blocks(y), strict=True)
+        return sum(self._project_back(part, *block) for part, block in parts)  # pyright: ignore[reportReturnType]
 
     def check_projections(self, y: Tensor) -> None:
         """Raises where `y` cannot be a batch of this operator's projections."""
@@ -80,73 +84,46 @@ class Radon(Operator):
         if came != expected:
             raise ValueError(f"projections have shape {came}; expected (angles, bins) = {expected}")
 
-    def _matrices(self, like: Tensor):
-        """Projection matrix and its transpose for each chunk of angles, kept where there is room for all."""
-        angles, key = self.angles.to(like.device), (like.dtype, like.device)
-        if key in self._stored:
-            return self._stored[key]
-        chunks = angles.split(self._per_chunk)
-        made = (projection_matrix(self.size, self.bins, chunk, like.dtype) for chunk in chunks)
-        if not self._keeps:
-            return made
-        self._stored[key] = list(made)
-        return self._stored[key]
+    @cached_property
+    def _layout(self) -> Layout:
+        per_angle = 2 * self.size * max(self.size, self.bins)
+        return lay_out(self.angles, max(1, CHUNK // per_angle), KEPT // per_angle)
 
+    def _blocks(self, like: Tensor) -> Iterator[tuple[Block, Weights]]:
+        """The blocks with their weights, which are kept where there is room for those of all."""
+        blocks, key = self._layout.blocks, (like.dtype, like.device)
+        made = (Weights(self.size, self.bins, block.folded, like) for block in blocks)
+        if self._keeps and key not in self._stored:
+            self._stored[key] = list(made)
+        return zip(blocks, self._stored.get(key, made), strict=True)
 
-class _Product(torch.autograd.Function):
-    """Batch of vectors times a sparse matrix, differentiable any number of times."""
+    @cached_property
+    def _keeps(self) -> bool:
+        angles = sum(len(block.folded.steps) for block in self._layout.blocks)
+        return 2 * angles * self.size * max(self.size, self.bins) <= KEPT
 
-    @staticmethod
-    def forward(ctx, x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-        ctx.matrices = matrix, transpose
-        return (matrix @ x.T.contiguous()).T
+    def _project(self, x: Float[Tensor, "b h w"], block: Block, weights: Weights) -> Tensor:
+        """(b, slots, bins)"""
+        found = []
+        for some in x.split(max(1, COLUMNS // len(block.views))):
+            views = torch.stack([seen(some, view) for view in block.views], 1)
+            y = Product.apply(views.reshape(-1, self.size**2), weights, False)
+            found.append(y.reshape(len(some), block.slots, self.bins))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
-    @staticmethod
-    def backward(ctx, *gradients: Tensor):
-        matrix, transpose = ctx.matrices
-        return _Product.apply(gradients[0], transpose, matrix), None, None
+    def _project_back(self, y: Float[Tensor, "b slots bins"], block: Block, weights: Weights) -> Tensor:
+        """(b, h, w)"""
+        found = []
+        for some in y.split(max(1, COLUMNS // len(block.views))):
+            x = Product.apply(some.reshape(len(some) * len(block.views), -1), weights, True)
+            views = x.reshape(len(some), -1, self.size, self.size).unbind(1)
+            found.append(sum(map(unseen, views, block.views)))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
-
-def projection_matrix(
-    size: int, bins: int, angles: Float[Tensor, " n"], dtype: torch.dtype
-) -> tuple[Float[Tensor, "rays pixels"], Float[Tensor, "pixels rays"]]:
-    """Joseph's weights of all rays as a sparse CSR matrix, and its transpose."""
-    device, half = angles.device, (size - 1) / 2
-    theta = angles.double()[:, None, None]
-    t = torch.arange(bins, dtype=torch.float64, device=device)[:, None] - (bins - 1) / 2
-    line = torch.arange(size, dtype=torch.float64, device=device)  # the rows, or columns, a ray crosses
-    cos, sin = theta.cos(), theta.sin()
-    steep = cos.abs() >= sin.abs()  # crosses rows: y is given, x is interpolated
-    across = torch.where(steep, cos, -sin)
-    along = torch.where(steep, (t - (half - line) * sin) / cos, (t - (line - half) * cos) / -sin) + half
-    lower = along.floor()
-    columns, weights = [], []
-    for neighbour in (lower, lower + 1):
-        inside = (neighbour >= 0) & (neighbour < size)
-        weight = torch.where(inside, (1 - (along - neighbour).abs()) / across.abs(), 0.0)
-        pixel = torch.where(steep, line * size + neighbour, neighbour * size + line)
-        columns.append(torch.where(inside, pixel, 0.0))
-        weights.append(weight)
-    rays = len(angles) * bins
-    weight = torch.stack(weights, -1).reshape(rays, -1)
-    column = torch.stack(columns, -1).reshape(rays, -1).long()
-    kept = weight != 0
-    starts = torch.cat([kept.new_zeros(1, dtype=torch.long), kept.sum(1).cumsum(0)])
-    ray = torch.arange(rays, device=device)[:, None].expand_as(kept)[kept]
-    column, weight = column[kept], weight[kept].to(dtype)
-    order = torch.argsort(column, stable=True)
-    counts = torch.bincount(column, minlength=size * size).cumsum(0)
-    back_starts = torch.cat([counts.new_zeros(1), counts])
-    return (
-        _csr(starts, column, weight, (rays, size * size)),
-        _csr(back_starts, ray[order], weight[order], (size * size, rays)),
-    )
-
-
-def _csr(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts.int(), columns.int(), values, shape, check_invariants=False)
+    def _read(self, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b n bins"]:
+        """Projections with the detector read from the end that each angle asks for; its own inverse."""
+        backwards = self._layout.reversed
+        return y if backwards is None else torch.where(backwards.to(y.device), y.flip(2), y)
 
 
 def half_turn(count: int = 180) -> Float[Tensor, " n"]:

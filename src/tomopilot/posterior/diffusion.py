@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.posterior.fitting import Fitting
 from tomopilot.posterior.posterior import Guidance
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.denoiser import Denoiser
@@ -14,12 +15,13 @@ from tomopilot.records import Data, Draws
 
 @dataclass(frozen=True)
 class DiffusionPosterior:
-    """A guided reverse diffusion over noise levels `sigmas` (descending, image units), in one batch.
+    """A guided reverse diffusion over noise levels `sigmas` (descending, image units), all at once.
 
     With levels to `warm` up from, the samples of an earlier moment are taken up again instead: noise of the
     first of these levels is added to them, and only these are descended. Every `refresh`-th measurement the
     samples start cold all the same, so that what was once wrongly ruled out can come back.
-    Without data, the samples are the prior's.
+    Without data, the samples are the prior's. Where the device does not hold all of them, the same ones are
+    drawn in smaller batches.
     """
 
     denoise: Denoiser
@@ -37,5 +39,5 @@ class DiffusionPosterior:
         if self.warm is not None and previous is not None and len(data) % self.refresh:
             start, sigmas = previous.carry, self.warm
         noise = torch.randn(start.shape, generator=rng).to(data.device)
-        images = ddim(denoise, start + sigmas[0].item() * noise, sigmas, eta=self.eta, rng=rng)
+        images = ddim(Fitting(denoise), start + sigmas[0].item() * noise, sigmas, eta=self.eta, rng=rng)
         return Draws(images, images.mean(0), carry=images)
