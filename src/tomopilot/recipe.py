@@ -56,7 +56,7 @@ def _prox(prior: Denoiser, scale: float) -> Posterior:
 
 def _scout(prior: Denoiser, scale: float) -> Posterior:
     cold, warm = logarithmic(5 * scale, 0.06 * scale, 15), logarithmic(0.7 * scale, 0.06 * scale, 3)
-    return DiffusionPosterior(prior, Prox(), cold, warm=warm)
+    return DiffusionPosterior(prior, Prox(), cold, warm=warm, refresh=24)
 
 
 POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
