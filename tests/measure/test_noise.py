@@ -72,3 +72,10 @@ def test_bad_poisson(bad):
         Poisson(bad, 0.1)
     with pytest.raises(ValueError, match=f"attenuation = {bad}"):
         Poisson(1e4, bad)
+
+
+def test_a_bin_brighter_than_the_beam_is_not_trusted_without_end():
+    noise = Poisson(100.0, 0.1)
+    weights = noise.precision(torch.tensor([-1e30, -1e4, -30.0, -1.0, 0.0]))
+    assert bool(weights.isfinite().all()) and weights[0] == weights[1] == weights[2] < 11 * weights[4]
+    torch.testing.assert_close(weights[3] / weights[4], torch.tensor(0.1).exp())

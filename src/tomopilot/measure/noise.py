@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
+BRIGHTEST = 10.0  # more photons than this many times the open beam are an error, not a certainty
+
 
 @runtime_checkable
 class Noise(Protocol):
@@ -51,7 +53,7 @@ class Poisson:
 
     value = -log(counts / i0) / attenuation; `attenuation` is the absorption of one unit of image value over
     one pixel. The logarithm's variance, 1 / counts, is the weight in the misfit. Bins that saw no photon
-    count as a tenth of one.
+    count as a tenth of one, and none weighs more than `BRIGHTEST` times a bin without a sample.
     """
 
     i0: float
@@ -69,4 +71,5 @@ class Poisson:
         return (-torch.log(counts / self.i0) / self.attenuation).to(clean)
 
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
-        return self.i0 * torch.exp(-self.attenuation * values) * self.attenuation**2
+        relative = torch.exp(-self.attenuation * values).clamp(max=BRIGHTEST)
+        return self.i0 * relative * self.attenuation**2

@@ -1,0 +1,112 @@
+"""Data that are too few, too many, without structure, or that lie: images stay finite, every scan ends."""
+
+import math
+
+import pytest
+import torch
+
+from tomopilot.design.acquisition import variance
+from tomopilot.design.policy import Greedy, InOrder, bisect_order
+from tomopilot.design.stopping import budget
+from tomopilot.experiment import Experiment, run
+from tomopilot.measure.noise import Gaussian, Poisson
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
+from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.dps import DPS
+from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.prox import Prox
+from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.prior.denoiser import GaussianPrior
+from tomopilot.prior.schedule import ddpm, logarithmic
+from tomopilot.simulate.instrument import Simulated
+
+SIZE, DESIGNS = 8, 6
+OPERATOR = Radon(SIZE, half_turn(DESIGNS))
+PRIOR = GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2))
+LEVELS, WARM = logarithmic(2.5, 0.05, 6), logarithmic(0.3, 0.05, 2)
+DRAWING = {
+    "soft": DiffusionPosterior(PRIOR, Soft(steps=5), ddpm(6)),
+    "hard": DiffusionPosterior(PRIOR, Hard(Soft(steps=5), most=20), ddpm(6)),
+    "dps": DiffusionPosterior(PRIOR, DPS(), ddpm(50), eta=0.27),
+    "prox": DiffusionPosterior(PRIOR, Prox(), LEVELS),
+    "scout": DiffusionPosterior(PRIOR, Prox(), LEVELS, warm=WARM, refresh=4),
+}
+ALL = {**DRAWING, "fbp": FilteredBackProjection(), "tv": TotalVariation(steps=30)}
+EXACT, POISSON = Gaussian(0.0), Poisson(100.0, 0.1)
+
+
+def measured(values, noise, count=DESIGNS) -> Experiment:
+    """An experiment that was told the first `count` designs; `values` (designs, bins)."""
+    experiment = Experiment(OPERATOR, noise, DRAWING["prox"], InOrder(range(DESIGNS)), count=3)
+    for design in range(count):
+        experiment.tell(design, values[design])
+    return experiment
+
+
+def drawn(posterior, data, count=3):
+    draws = posterior.sample(data, count, rng=torch.Generator().manual_seed(0))
+    assert bool(draws.images.isfinite().all()) and bool(draws.guess.isfinite().all())
+    return draws
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_nothing_measured_is_the_prior(name):
+    posterior = DRAWING[name]
+    alone = DiffusionPosterior(PRIOR, lambda denoise, data: denoise, posterior.sigmas, eta=posterior.eta)
+    data = measured(torch.zeros(DESIGNS, SIZE), Gaussian(0.1), 0).data
+    torch.testing.assert_close(drawn(posterior, data).images, drawn(alone, data).images, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("count", [1, DESIGNS])
+@pytest.mark.parametrize("name", ALL)
+def test_one_measurement_and_all(name, count, rng):
+    truth = torch.rand(1, SIZE, SIZE, generator=rng)
+    drawn(ALL[name], measured(OPERATOR.forward(truth)[0], Gaussian(0.1), count).data)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("noise", [EXACT, Gaussian(0.1), POISSON], ids=repr)
+@pytest.mark.parametrize("name", ["soft", "hard", "prox", "tv"])
+def test_constant_image(name, noise, value):
+    truth = torch.full((1, SIZE, SIZE), value)
+    data = measured(OPERATOR.forward(truth)[0], noise).data
+    found = drawn(ALL[name], data).guess
+    before, after = data.misfit(torch.stack([PRIOR.mean, found])).tolist()
+    assert after < before or value == 0.5
+
+
+WILD = torch.randn(DESIGNS, SIZE, generator=torch.Generator().manual_seed(1))
+LIES = {
+    "no photon": (torch.full((DESIGNS, SIZE), math.log(100.0 / 0.1) / 0.1), POISSON),
+    "opaque": (torch.full((DESIGNS, SIZE), 1e6), POISSON),
+    "brighter than the beam": (torch.full((DESIGNS, SIZE), -1e4), POISSON),
+    "a hot bin": (torch.eye(SIZE)[0].expand(DESIGNS, SIZE) * 1e6, Gaussian(0.01)),
+    "a hundred times the noise": (WILD, Gaussian(0.01)),
+    "negative": (torch.full((DESIGNS, SIZE), -5.0), Gaussian(0.01)),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("name", ALL)
+def test_saturated_or_noisy_beyond_the_model(name, lie):
+    values, noise = LIES[lie]
+    drawn(ALL[name], measured(values, noise).data)
+
+
+@pytest.mark.parametrize("truth", [torch.zeros(SIZE, SIZE), torch.eye(SIZE)], ids=["empty", "diagonal"])
+@pytest.mark.parametrize("noise", [EXACT, Gaussian(20.0), Poisson(1.0, 1.0)], ids=repr)
+@pytest.mark.parametrize("name", DRAWING)
+def test_an_adaptive_scan_ends_when_all_is_measured(name, noise, truth):
+    policy = Greedy(variance, InOrder(bisect_order(DESIGNS)), start=0)
+    experiment = Experiment(OPERATOR, noise, DRAWING[name], policy, count=2)
+    steps = list(run(experiment, Simulated(truth, OPERATOR, noise), until=budget(99)))
+    assert sorted(step.design for step in steps) == list(range(DESIGNS))
+    assert bool(steps[-1].draws.images.isfinite().all())
+
+
+def test_variance_of_one_sample_is_not_defined():
+    policy = Greedy(variance, InOrder(bisect_order(DESIGNS)), start=0)
+    experiment = Experiment(OPERATOR, EXACT, DRAWING["prox"], policy, count=1)
+    with pytest.raises(ValueError, match=r"variance compares samples.*gave 1 image.*at least 2"):
+        experiment.ask()
