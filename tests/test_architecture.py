@@ -16,6 +16,7 @@ ALLOWED = {
     "randomness": set(),
     "metrics": set(),
     "nets": set(),
+    "terminal": set(),
     "measure": set(),
     "records": {"measure"},
     "prior": {"nets", "randomness"},

@@ -5,14 +5,14 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tomopilot import __version__
+from tomopilot.terminal import bar, cell, number, table
 
 if TYPE_CHECKING:
     from tomopilot.bench.study import Plan, Row
@@ -210,7 +210,7 @@ def train(
     progress = steps_of(
         stack, training, out, validation=held, card=card, device=device, resume=resume, start=start
     )
-    with _bar(training.steps, "training") as report:
+    with bar(training.steps, "training") as report:
         for at in progress:
             text = f"{at.step}/{training.steps}  {at.images_seen} images  loss {at.loss:.4f}"
             text += f"  {at.images_per_second:.1f} images/s  {at.seconds_left / 60:.1f} min left"
@@ -289,7 +289,7 @@ def bench(
         read_card(into)
     _writable(out)
     rows: list[Row] = []
-    with _bar(len(work), study) as report:
+    with bar(len(work), study) as report:
         for row in work.rows():
             rows.append(row)
             report(len(rows), work.line(row), True)
@@ -303,7 +303,7 @@ def bench(
         typer.echo(json.dumps(summary))
     else:
         lines = work.table(summary)
-        _table(study, tuple(lines[0]), [tuple(map(_cell, line.values())) for line in lines])
+        table(study, tuple(lines[0]), [tuple(map(cell, line.values())) for line in lines])
     typer.echo(f"results: {out}", err=as_json)
 
 
@@ -321,7 +321,7 @@ def priors(as_json: AsJson = False) -> None:
         return
     keys = ("image_size", "unit", "images_seen", "validation_loss", "hardware", "licence")
     rows = [(name, *(str(card.get(key, "")) for key in keys)) for name, card in cards.items()]
-    _table("priors", ("name", *(key.replace("_", " ") for key in keys)), rows)
+    table("priors", ("name", *(key.replace("_", " ") for key in keys)), rows)
 
 
 def _plan(
@@ -389,7 +389,7 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
         )
     plan = Plan.from_json(about["plan"])
     rows: list[Row] = []
-    with _bar(len(scans(plan)) * plan.budget, about["kind"]) as report:
+    with bar(len(scans(plan)) * plan.budget, about["kind"]) as report:
         for row in follow_all(plan, out / RECORD, workers):
             rows.append(row)
             report(len(rows), _sentence(row, plan.budget), True)
@@ -414,10 +414,10 @@ def _table_of_steps(rows: list["Row"]) -> None:
     head = ("image", "count", "setting", "PSNR dB", "SSIM", "spread", "s to next", "evaluations")
     digits = {"setting": 1, "psnr": 2, "ssim": 3, "spread": 4, "seconds": 2, "network_evaluations": 0}
     cells = [
-        (row["image"], str(row["count"]), *(_number(row[key], places) for key, places in digits.items()))
+        (row["image"], str(row["count"]), *(number(row[key], places) for key, places in digits.items()))
         for row in rows
     ]
-    _table("steps", head, cells)
+    table("steps", head, cells)
 
 
 def _table_of_methods(methods: list[dict[str, Any]], images: int) -> None:
@@ -427,12 +427,12 @@ def _table_of_methods(methods: list[dict[str, Any]], images: int) -> None:
     rows = []
     for entry in methods:
         points = [entry["curve"].get(str(count), {}) for count in shown]
-        cells = [f"{_number(p.get('psnr_mean'), 2)} ± {_number(p.get('psnr_two_se'), 2)}" for p in points]
+        cells = [f"{number(p.get('psnr_mean'), 2)} ± {number(p.get('psnr_two_se'), 2)}" for p in points]
         words = (entry["posterior"], entry["policy"], entry["prior"] if len(priors) > 1 else None)
-        to_target, seconds = _number(entry["measurements_to_30db"], 1), _number(entry["seconds_per_step"], 2)
+        to_target, seconds = number(entry["measurements_to_30db"], 1), number(entry["seconds_per_step"], 2)
         rows.append((" + ".join(filter(None, words)), *cells, to_target, seconds))
     head = ("method", *(f"PSNR at {count}" for count in shown), "to 30 dB", "s to next")
-    _table(f"mean ± two standard errors over {images} images", head, rows)
+    table(f"mean ± two standard errors over {images} images", head, rows)
 
 
 def _sentence(row: "Row", budget: int) -> str:
@@ -440,14 +440,6 @@ def _sentence(row: "Row", budget: int) -> str:
     quality = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
     measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} deg"
     return f"{measured}{quality}, {row['seconds']:.1f} s"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _words(text: str) -> list[str]:
@@ -483,34 +475,3 @@ def _writable(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OSError(f"the output folder {out} cannot be written ({error}); choose another --out") from None
-
-
-def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*head, title=title)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-@contextmanager
-def _bar(total: int, title: str) -> Iterator[Callable[[int, str, bool], None]]:
-    """A progress bar on a terminal, plain lines elsewhere (those worth a line)."""
-    if not sys.stderr.isatty():
-        yield lambda done, text, worth: typer.echo(text, err=True) if worth else None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(title),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda done, text, worth: progress.update(task, completed=done, description=text)
