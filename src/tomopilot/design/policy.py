@@ -69,10 +69,9 @@ class Greedy:
         index, operator = torch.tensor(choice.free), choice.operator
         scores = torch.full((len(choice.operator),), torch.nan)
         with torch.no_grad():
-            forecast = Forecast(  # of all designs: cheaper than an operator of the free ones, which change
-                operator.forward(draws.images)[:, index], operator.forward(draws.guess[None])[0, index]
-            )
-            scores[index] = self.score(forecast).float().cpu()
+            # of all designs: cheaper than an operator of the free ones, which change
+            seen = operator.forward(torch.cat([draws.images, draws.guess[None]]))[:, index]
+            scores[index] = self.score(Forecast(seen[:-1], seen[-1])).float().cpu()
         return Decision(choice.free[int(scores[index].argmax())], scores)
 
 

@@ -132,17 +132,17 @@ def _strides(size: int) -> Int[Tensor, "3 views"]:
 
 def _sparse(parts: Iterable[tuple[Tensor, Tensor]], per_row: int, shape: tuple[int, int]) -> Tensor:
     """A CSR matrix with equally many entries in each row, from its columns and values in order."""
-    whole, done = None, 0
-    for part in parts:
-        whole = whole or tuple(x.new_empty(per_row * shape[0]) for x in part)
-        for x, new in zip(whole, part, strict=True):
-            x[done : done + len(new)] = new
-        done += len(part[0])
-    assert whole is not None
-    starts = torch.arange(shape[0] + 1, dtype=torch.int32, device=whole[0].device) * per_row
+    columns = values = torch.empty(0)
+    done = 0
+    for column, value in parts:
+        if not done:
+            columns, values = (part.new_empty(per_row * shape[0]) for part in (column, value))
+        columns[done : done + len(column)], values[done : done + len(column)] = column, value
+        done += len(column)
+    starts = torch.arange(shape[0] + 1, dtype=torch.int32, device=columns.device) * per_row
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts, *whole, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
 
 
 class Product(torch.autograd.Function):
