@@ -118,6 +118,11 @@ def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pict
     taken = json.loads((tmp_path / "s" / "summary.json").read_text())["images"][0]
     assert len(taken["designs"]) <= 6 and taken["expected_rmse"][-1] * margin <= 10 ** (-wanted / 20)
     assert all(e is None or e * margin > 10 ** (-wanted / 20) for e in taken["expected_rmse"][:-1])
+    again = call("resume", tmp_path / "s")  # an ended scan stays ended
+    assert again.status == 0, again.err
+    assert (
+        json.loads((tmp_path / "s" / "summary.json").read_text())["images"][0]["designs"] == taken["designs"]
+    )
 
 
 def test_certainty_needs_a_fitted_prior(call, tiny, pictures, tmp_path):
