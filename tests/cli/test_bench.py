@@ -82,9 +82,10 @@ def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pict
     }
     assert trust["fitted"]["inflation"]["count"] == 3
     again = shutil.copytree(prior, tmp_path / "applied")  # priors are kept by name once loaded
-    after, *_ = left("calibration", *words, prior=again)
-    for count, point in after["methods"][0]["curve"].items():
-        assert point["spread_over_error_pooled"] == pytest.approx(1, abs=0.01)
+    after, rows, *_ = left("calibration", *words, prior=again)
+    for count in ("3", "6"):
+        own = [float(row["spread_over_error"]) for row in rows if row["count"] == count]
+        assert math.prod(own) == pytest.approx(1, abs=0.01)
         found, applied = after["fitted"]["inflation"]["prox"][count], trust["inflation"]["prox"][count]
         assert found == pytest.approx(applied, rel=0.01)
     _, rows, out, _ = left("certain", "--at", "6,8,10", "--count", 2, "--into", again, prior=again)

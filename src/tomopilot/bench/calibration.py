@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from statistics import mean
+from statistics import geometric_mean, mean
 from typing import Any, ClassVar
 
 import torch
@@ -184,10 +184,12 @@ def inflation(posterior: Posterior, count: int) -> float:
 
 
 def fit(rows: list[Row], count: int) -> float | None:
-    """The factor with which spread and error, pooled over images, would be the same."""
-    own = [row for row in rows if row["count"] == count]
-    ratio = spread_over_error([row["pair"] for row in own])
-    return own[0]["inflation"] / ratio if ratio else None
+    """The factor with which spread and error would be the same in the (geometric) mean over images.
+
+    Pooled over images, the few that are still unresolved would decide for all.
+    """
+    own = [row for row in rows if row["count"] == count and row["spread_over_error"]]
+    return geometric_mean(row["inflation"] / row["spread_over_error"] for row in own) if own else None
 
 
 def unseen(judge: Judge, samples: Float[Tensor, "k *image"]) -> float | None:
