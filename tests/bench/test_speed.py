@@ -1,5 +1,7 @@
 """The projectors that are timed do the same, and a case is called as often as is said."""
 
+import time
+
 import pytest
 import torch
 
@@ -53,6 +55,13 @@ def test_a_long_case_is_called_once():
     )
     row = timed(case, 5, 60.0, "cpu")
     assert meter.evaluations == row["network_evaluations"] == 3 and row["seconds"] > 0
+
+
+def test_waiting_costs_no_processor():
+    row = timed(Case("asleep", 1, 1, 1, lambda: (lambda: time.sleep(0.2), None)), 1, 1.0, "cpu")
+    assert row["seconds"] >= 0.2 and row["cpu_seconds"] < 0.1
+    row = timed(Case("awake", 1, 1, 1, lambda: (lambda: sum(range(10**6)), None)), 1, 1.0, "cpu")
+    assert 0 < row["cpu_seconds"] < row["seconds"] + 0.1
 
 
 def test_peak_memory_is_that_of_the_case():

@@ -14,7 +14,16 @@ PROMISED = {
     "calibration": {"count", "spread_over_error", "coverage_50", "coverage_80", "coverage_90", "crps", "z"},
     "alarm": {"image", "foreign", "measurements", "alarm", "delay", "peak", "surprise"},
     "certain": {"image", "count", "expected_rmse", "rmse", "psnr", "margin"},
-    "speed": {"case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"},
+    "speed": {
+        "case",
+        "size",
+        "samples",
+        "angles",
+        "seconds",
+        "cpu_seconds",
+        "network_evaluations",
+        "peak_mib",
+    },
 }
 FACTS = {"version", "command", "seed", "device", "prior", "operator", "posterior", "noise"}
 

@@ -20,6 +20,15 @@ def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
     return small
 
 
+def sharing(size: int, angles: torch.Tensor) -> Radon:
+    """Mirrored angles share their weights, as they do in large images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(radon, "FEW", 0)
+        small = Radon(size, angles)
+        assert len(small._layout.blocks[0].views) > 1 or len(angles.unique()) < len(angles)
+    return small
+
+
 OPERATORS: list[Operator] = [
     Radon(8, half_turn(6)),
     Radon(9, half_turn(5), bins=7),
@@ -28,8 +37,8 @@ OPERATORS: list[Operator] = [
     Radon(8, torch.tensor([-4.0, 0.0, 0.1, math.pi / 4, math.pi / 2, 3 * math.pi / 4, math.pi, 9.0])),
     Radon(8, half_turn(6).double()),
     Radon(2, half_turn(3), bins=1),
-    Radon(8, half_turn(16)),  # views share their weights
-    Radon(8, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
+    sharing(8, half_turn(16)),
+    sharing(9, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
     chunked(8, half_turn(7), kept=True),
     chunked(8, half_turn(7), kept=False),
 ]
@@ -61,6 +70,15 @@ def test_chunks_change_nothing(kept, rng):
     torch.testing.assert_close(parts.forward(x), y)
     torch.testing.assert_close(parts.adjoint(y), whole.adjoint(y))
     assert bool(parts._stored) == kept
+
+
+def test_sharing_changes_nothing(rng):
+    shared, alone = sharing(8, half_turn(16)), Radon(8, half_turn(16))
+    assert len(alone._layout.blocks[0].views) == 1
+    x = torch.randn(5, 8, 8, generator=rng)
+    y = alone.forward(x)
+    torch.testing.assert_close(shared.forward(x), y)
+    torch.testing.assert_close(shared.adjoint(y), alone.adjoint(y))
 
 
 @every

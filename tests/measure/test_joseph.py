@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tomopilot.measure import radon
 from tomopilot.measure.joseph import GRID, Weights, fold, lay_out, seen, unseen
 from tomopilot.measure.radon import Radon, half_turn
 
@@ -72,14 +73,18 @@ def test_views_are_undone(view, rng):
     torch.testing.assert_close(unseen(seen(x, view), view), x, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("count", "room", "views"), [(180, 999, 4), (3, 999, 1), (7, 7, 1), (7, 6, 4)])
-def test_views_share_where_this_halves_the_weights_or_room_is_short(count, room, views):
-    layout = lay_out(half_turn(count), 5, room)
+@pytest.mark.parametrize(
+    ("count", "few", "room", "views"),
+    [(180, 9, 999, 4), (180, 180, 999, 1), (180, 999, 179, 4), (3, 0, 999, 1), (7, 0, 7, 1), (7, 7, 6, 4)],
+)
+def test_views_share_where_many_weights_become_half_or_room_is_short(count, few, room, views):
+    layout = lay_out(half_turn(count), 5, few, room)
     assert {len(block.views) for block in layout.blocks} == {views}
     assert max(len(block.folded.steps) for block in layout.blocks) <= 5
 
 
-def test_all_angles_are_each_of_them(rng):
+def test_all_angles_are_each_of_them(rng, monkeypatch):
+    monkeypatch.setattr(radon, "FEW", 0)
     x = torch.randn(5, 12, 12, generator=rng, dtype=torch.float64)
     whole = Radon(12, half_turn(180))
     assert whole._layout.slot is not None

@@ -52,7 +52,7 @@ class Speed:
     repeats: int = 5
     patience: float = 20.0  # seconds after which a case is not repeated again
     columns: ClassVar[tuple[str, ...]] = (
-        "case", "size", "samples", "angles", "seconds", "network_evaluations", "peak_mib"
+        "case", "size", "samples", "angles", "seconds", "cpu_seconds", "network_evaluations", "peak_mib"
     )  # fmt: skip
 
     @cached_property
@@ -87,7 +87,8 @@ class Speed:
 
     def line(self, row: Row) -> str:
         what = f"{row['case']}, {row['size']} px, {row['samples']} samples, {row['angles']} angles"
-        return f"{what}: {row['seconds']:.4f} s, {row['peak_mib']:.0f} MiB"
+        spent = f"{row['seconds']:.4f} s, {row['cpu_seconds']:.4f} s of processor"
+        return f"{what}: {spent}, {row['peak_mib']:.0f} MiB"
 
     def findings(self, rows: list[Row]) -> dict[str, Any]:
         machine = {"threads": torch.get_num_threads(), "cores": os.cpu_count()}
@@ -168,26 +169,29 @@ def projecting(plan: Plan, name: str, side: int) -> Work:
 def timed(case: Case, repeats: int, patience: float, device: str) -> Row:
     """Median seconds after a first call, which may build things; the rise in memory includes it.
 
-    A case that is called `once` has the seconds of that call.
+    Processor seconds tell what a machine would need that has nothing else to do. A case that is called `once`
+    has the seconds of that call.
     """
     call, meter = case.prepare()
 
-    def called() -> float:
-        start = time.perf_counter()
+    def called() -> tuple[float, float]:
+        start, busy = time.perf_counter(), time.process_time()
         call()
         if device == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - busy
 
     before = peak_mib(device, reset=True)
     if not case.once:
         called()
     counted, taken = meter.evaluations if meter else 0, []
-    while len(taken) < (1 if case.once else repeats) and sum(taken) < patience:
+    while len(taken) < (1 if case.once else repeats) and sum(elapsed for elapsed, _ in taken) < patience:
         taken.append(called())
+    elapsed, processor = map(median, zip(*taken, strict=True))
     return {
         **dict(zip(Case._fields[:4], case, strict=False)),
-        "seconds": median(taken),
+        "seconds": elapsed,
+        "cpu_seconds": processor,
         "network_evaluations": (meter.evaluations - counted) // len(taken) if meter else 0,
         "peak_mib": peak_mib(device) - before,
     }

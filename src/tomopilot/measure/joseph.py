@@ -179,13 +179,15 @@ class Layout(NamedTuple):
     reversed: Bool[Tensor, "n 1"] | None = None  # the detector, where the blocks leave this to be done
 
 
-def lay_out(angles: Float[Tensor, " n"], per_block: int, room: int) -> Layout:
-    """Views of the image share weights where this halves them, or where there is no room for more.
+def lay_out(angles: Float[Tensor, " n"], per_block: int, few: int, room: int) -> Layout:
+    """Views of the image share weights where these are many and become half, or where room for more is short.
 
+    few: angles up to which the copies of the image cost more than shared weights save
     room: angles whose weights can be kept
     """
     folded = fold(angles.cpu())
-    if 2 * len(folded.steps.unique()) > len(angles) and len(angles) <= room:
+    halved = 2 * len(folded.steps.unique()) <= len(angles)
+    if len(angles) <= (min(few, room) if halved else room):
         parts = zip(*(part.split(per_block) for part in folded), strict=True)
         return Layout([Block(Folded(*part)) for part in parts])
     return _shared(folded, per_block)

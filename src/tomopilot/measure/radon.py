@@ -12,8 +12,9 @@ from tomopilot.measure.joseph import Block, Layout, Product, Weights, lay_out, s
 from tomopilot.measure.operator import Operator
 
 CHUNK = 2**24  # weights of one matrix, 0.13 GB
+FEW = 2**22  # weights up to which mirrored angles do not share them: 128 angles at 128 x 128
 KEPT = 2**27  # weights that are kept for the next call, 1 GB in each direction: 180 angles at 1024 x 1024
-COLUMNS = 16  # images, or views of them, that are multiplied at once
+COLUMNS = 12  # images, or views of them, that are multiplied at once
 
 
 class Radon(Operator):
@@ -87,7 +88,7 @@ class Radon(Operator):
     @cached_property
     def _layout(self) -> Layout:
         per_angle = 2 * self.size * max(self.size, self.bins)
-        return lay_out(self.angles, max(1, CHUNK // per_angle), KEPT // per_angle)
+        return lay_out(self.angles, max(1, CHUNK // per_angle), FEW // per_angle, KEPT // per_angle)
 
     def _blocks(self, like: Tensor) -> Iterator[tuple[Block, Weights]]:
         """The blocks with their weights, which are kept where there is room for those of all."""
