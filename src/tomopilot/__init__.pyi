@@ -17,6 +17,7 @@ from .posterior.guidance.soft import Soft as Soft
 from .posterior.guidance.hard import Hard as Hard
 from .posterior.guidance.dps import DPS as DPS
 from .posterior.guidance.prox import Prox as Prox
+from .posterior.guidance.inpaint import Inpaint as Inpaint
 from .posterior.classical import FilteredBackProjection as FilteredBackProjection
 from .posterior.classical import TotalVariation as TotalVariation
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy
