@@ -6,6 +6,7 @@ from .records import Observation as Observation, Step as Step
 from .measure.operator import Operator as Operator
 from .measure.radon import Radon as Radon, filtered_backprojection as filtered_backprojection
 from .measure.radon import half_turn as half_turn
+from .measure.fourier import Fourier as Fourier
 from .measure.noise import Gaussian as Gaussian, Noise as Noise, Poisson as Poisson
 from .prior.denoiser import Denoiser as Denoiser, GaussianPrior as GaussianPrior
 from .prior.checkpoint import load_prior as load_prior, save_prior as save_prior
@@ -16,6 +17,7 @@ from .posterior.guidance.soft import Soft as Soft
 from .posterior.guidance.hard import Hard as Hard
 from .posterior.guidance.dps import DPS as DPS
 from .posterior.guidance.prox import Prox as Prox
+from .posterior.guidance.inpaint import Inpaint as Inpaint
 from .posterior.classical import FilteredBackProjection as FilteredBackProjection
 from .posterior.classical import TotalVariation as TotalVariation
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy

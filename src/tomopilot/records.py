@@ -33,18 +33,27 @@ class Observation:
     def precision(self) -> Float[Tensor, "m *block"]:
         return self.noise.precision(self.values)
 
+    @cached_property
+    def weight(self) -> Float[Tensor, "m *block"]:
+        """Inverse variance of each real number; the two of a complex value share its variance."""
+        return 2 * self.precision if self.values.is_complex() else self.precision
+
     def misfit(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, " b"]:
         """Half the weighted sum of squares, minus the log likelihood up to a constant (paper, Eq. 2)."""
-        residual = self.operator.forward(x) - self.values.to(x)
-        return (self.precision.to(x) * residual.abs().square()).flatten(1).sum(1) / 2
+        return (self.weight.to(x) * self.residual(x).abs().square()).flatten(1).sum(1) / 2
+
+    def residual(self, x: Float[Tensor, "b *image"]) -> Inexact[Tensor, "b m *block"]:
+        """A x - y."""
+        measured = self.operator.forward(x)
+        return measured - self.values.to(measured)
 
     def gradient(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
         """Derivative of `misfit`: A^T W (A x - y)."""
-        return self.operator.adjoint(self.precision.to(x) * (self.operator.forward(x) - self.values.to(x)))
+        return self.operator.adjoint(self.weight.to(x) * self.residual(x))
 
     def normal(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
         """A^T W A x, the curvature of `misfit`."""
-        return self.operator.adjoint(self.precision.to(x) * self.operator.forward(x))
+        return self.operator.adjoint(self.weight.to(x) * self.operator.forward(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +70,8 @@ class Data:
 
     @property
     def numel(self) -> int:
-        """Number of measured values."""
-        return sum(part.values.numel() for part in self.observations)
+        """Number of measured real numbers; a complex value is two."""
+        return sum(part.values.numel() * (2 if part.values.is_complex() else 1) for part in self.observations)
 
     def add(self, family: Operator, design: int, values: Inexact[Tensor, "*block"], noise: Noise) -> "Data":
         """These data and one more block; blocks of a family are kept in the order of their designs."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tomopilot.measure import radon
+from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.testing import check_operator
@@ -41,6 +42,10 @@ OPERATORS: list[Operator] = [
     sharing(9, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
     chunked(8, half_turn(7), kept=True),
     chunked(8, half_turn(7), kept=False),
+    Fourier((8, 8)),
+    Fourier((7, 8)),
+    Fourier((8, 5), torch.tensor([4, 0, 7])),
+    Fourier((1, 3)),
 ]
 every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
 
@@ -55,7 +60,8 @@ def test_laws(operator, dtype, rng):
 def test_differentiable_twice(operator, rng):
     small = operator[torch.arange(min(2, len(operator)))]
     x = torch.randn(1, *small.image_shape, generator=rng, dtype=torch.float64, requires_grad=True)
-    y = torch.randn(small.forward(x).shape, generator=rng, dtype=torch.float64, requires_grad=True)
+    like = small.forward(x)
+    y = torch.randn(like.shape, generator=rng, dtype=like.dtype, requires_grad=True)
     assert torch.autograd.gradcheck(small.forward, x, fast_mode=True)
     assert torch.autograd.gradcheck(small.adjoint, y, fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda x: small.forward(x).square(), x, fast_mode=True)

@@ -79,3 +79,18 @@ def test_a_bin_brighter_than_the_beam_is_not_trusted_without_end():
     weights = noise.precision(torch.tensor([-1e30, -1e4, -30.0, -1.0, 0.0]))
     assert bool(weights.isfinite().all()) and weights[0] == weights[1] == weights[2] < 11 * weights[4]
     torch.testing.assert_close(weights[3] / weights[4], torch.tensor(0.1).exp())
+
+
+def test_complex_noise_has_its_variance_in_both_parts_together(rng):
+    noise, clean = Gaussian(0.5), torch.full((20000,), 1 + 2j, dtype=torch.complex64)
+    error = noise.sample(clean, rng=rng) - clean
+    assert error.abs().square().mean().item() == pytest.approx(0.25, rel=0.05)
+    for part in (error.real, error.imag):
+        assert part.square().mean().item() == pytest.approx(0.125, rel=0.05)
+    assert (error.real * error.imag).mean().item() == pytest.approx(0, abs=0.005)
+    assert (noise.precision(clean) * error.abs().square()).mean().item() == pytest.approx(1, rel=0.05)
+
+
+def test_photons_of_complex_values_are_refused(rng):
+    with pytest.raises(ValueError, match="real measurements only"):
+        Poisson(1e4, 0.1).sample(torch.zeros(3, dtype=torch.complex64), rng=rng)

@@ -1,9 +1,11 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
+from tomopilot.bench.training import write_sheets
+from tomopilot.nets.unet import FoldedUNet
 from tomopilot.prior import checkpoint
 from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior
 from tomopilot.prior.train import STATE, Trainer, Training, train
@@ -199,3 +201,94 @@ def test_bytes_and_fractions_train_alike(images):
     first, second = Trainer(TINY), Trainer(TINY)
     losses = first.update(images), second.update((images * 255).to(torch.uint8))
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+COMPLEX = replace(TINY, network={**TINY.network, "channels": 2}, phase=0.8)
+
+
+@pytest.mark.parametrize("training", [COMPLEX, replace(COMPLEX, range=(0.0, 2.0))], ids=["1", "2"])
+def test_complex_priors_resume_to_the_same_bits(tmp_path, images, training):
+    straight = trained(tmp_path / "straight", images, training)
+    trained(tmp_path / "halves", images, training, stop=5)
+    rest = trained(tmp_path / "halves", images, training, resume=True)
+    assert [p.loss for p in rest] == [p.loss for p in straight[4:]]
+    for name in (STATE, WEIGHTS, CARD, "history.json"):
+        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "halves" / name).read_bytes(), name
+    prior = load_prior(tmp_path / "straight")
+    assert (prior.low, prior.high, prior.peak) == (-training.range[1], training.range[1], training.range[1])
+    assert prior.card["phase"] == 0.8 and prior.complex
+    assert prior(torch.zeros(3, 2, 16, 8), torch.ones(3)).shape == (3, 2, 16, 8)
+    prior.check_shape((2, 16, 8))
+    with pytest.raises(ValueError, match=r"'tiny' is of complex images, but real ones .*without a `phase`"):
+        prior.check_shape((16, 16))
+    with pytest.raises(ValueError, match=r"the image is 2 x 16 x 9 pixels"):
+        prior.check_shape((2, 16, 9))
+
+
+def test_a_real_prior_refuses_complex_images(tmp_path, images):
+    trained(tmp_path / "tiny", images)
+    prior = load_prior(tmp_path / "tiny")
+    assert not prior.complex and "phase" not in prior.card and prior.peak == 1.0
+    with pytest.raises(ValueError, match=r"'tiny' is of real images, but complex ones .*with a `phase`"):
+        prior.check_shape((2, 16, 16))
+
+
+def test_training_sees_complex_images_of_the_magnitudes(images, monkeypatch):
+    """Magnitudes between 0 and 1 in units of the range, with phases all round the circle."""
+    seen = []
+    trainer = Trainer(replace(COMPLEX, range=(0.0, 2.0)))
+    network = trainer.network.forward
+    monkeypatch.setattr(
+        trainer.network, "forward", lambda x, time: seen.append((x, time)) or network(x, time)
+    )
+    for _ in range(20):
+        trainer.update(2 * images)
+    clearest = [x[i] for x, time in seen for i in range(len(x)) if time[i] < 100]
+    assert len(clearest) > 3 and clearest[0].shape == (2, 16, 16)
+    sizes = torch.stack(clearest).square().sum(1).sqrt().flatten(1)
+    assert (sizes.quantile(0.9, 1) > 0.7).all() and (sizes.quantile(0.9, 1) < 1.5).all()
+    means = torch.stack(clearest).mean((2, 3))
+    assert (means < 0).any() and (means > 0).any()
+
+
+def test_a_training_from_before_complex_images_resumes(tmp_path, images, monkeypatch):
+    def without_phase(training):
+        return {key: value for key, value in asdict(training).items() if key != "phase"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tomopilot.prior.train.asdict", without_phase)
+        trained(tmp_path / "old", images, stop=4)
+    assert [p.step for p in trained(tmp_path / "old", images, resume=True)] == [5, 6, 7, 8]
+    with pytest.raises(ValueError, match="phase"):
+        trained(tmp_path / "old", images, COMPLEX, resume=True)
+
+
+WRONG = {
+    "phase is 0.0; expected a number above 0": {"network": COMPLEX.network},
+    "channels = 2": {"phase": 0.5},
+    "range is .* highest magnitude": {"network": COMPLEX.network, "phase": 0.5, "range": (-1.0, 1.0)},
+    "phase is -0.5": {"network": COMPLEX.network, "phase": -0.5},
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_phase_channels_and_range_belong_together(words):
+    with pytest.raises(ValueError, match=words):
+        replace(TINY, **WRONG[words])
+
+
+def test_three_channels_are_refused():
+    with pytest.raises(ValueError, match="3 channels"):
+        FoldedUNet(2, [8, 8], groups=4, channels=3)
+
+
+def test_magnitudes_are_not_negative(tmp_path, images):
+    with pytest.raises(ValueError, match=r"down to -0\.2.*magnitudes"):
+        trained(tmp_path / "negative", images - 0.2, COMPLEX)
+
+
+@pytest.mark.parametrize("training", [TINY, COMPLEX], ids=["real", "complex"])
+def test_sheets_show_samples_beside_slices(tmp_path, images, training):
+    trained(tmp_path / "tiny", images, training)
+    write_sheets(tmp_path / "tiny", images, "cpu", count=4)
+    assert {"samples.png", "validation.png"} <= {path.name for path in (tmp_path / "tiny").iterdir()}

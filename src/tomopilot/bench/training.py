@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.files.images import read_images
+from tomopilot.metrics import magnitude
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.checkpoint import load_prior
 from tomopilot.prior.schedule import ddpm
@@ -32,13 +33,15 @@ def write_sheets(folder: Path, images: Float[Tensor, "n h w"], device: str, *, c
 
     prior = load_prior(folder, device)
     sigmas = ddpm(50, prior.scale)
-    noise = torch.randn(count, *images.shape[1:], generator=stream("sheet", "start")).to(device)
+    shape = (count, 2, *images.shape[1:]) if prior.complex else (count, *images.shape[1:])
+    noise = torch.randn(shape, generator=stream("sheet", "start")).to(device)
     samples = ddim(prior, sigmas[0].item() * noise, sigmas, eta=0.0, rng=stream("sheet", "noise")).cpu()
+    samples, low = (magnitude(samples), 0.0) if prior.complex else (samples, prior.low)
     slices = images[torch.linspace(0, len(images) - 1, count).long()]
     figure = Figure((12, 6.6), layout="constrained")
     panels = figure.subplots(4, count // 2)
     for panel, picture in zip(panels.flat, torch.cat([samples, slices]), strict=True):
-        panel.imshow(picture.numpy(), cmap="gray", vmin=prior.low, vmax=prior.high)
+        panel.imshow(picture.numpy(), cmap="gray", vmin=low, vmax=prior.high)
         panel.set_axis_off()
     panels[0, 0].set_title("samples of the prior (50 steps)", loc="left")
     panels[2, 0].set_title("training slices", loc="left")

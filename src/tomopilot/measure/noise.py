@@ -19,7 +19,7 @@ class Noise(Protocol):
         ...
 
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
-        """Inverse variance of each measured value: its weight in the misfit."""
+        """Inverse variance of each measured value; of a complex one, E|y - clean|^2 is the variance."""
         ...
 
 
@@ -29,6 +29,10 @@ class Gaussian:
 
     `std` 0 measures without noise; the misfit is then the plain sum of squares of the paper (Eq. 2), unless a
     `floor` says how small an error is not worth fitting: values are trusted to that standard deviation.
+
+    Of complex values, std^2 is the variance of the whole number, E|y - clean|^2: real and imaginary part have
+    std^2 / 2 each. Their precision is 1 / std^2, their misfit |y - A x|^2 / std^2 without the half that real
+    values have, so it is minus the log likelihood in both cases.
     """
 
     std: float = 0.0
@@ -66,6 +70,10 @@ class Poisson:
                 raise ValueError(f"Poisson noise with {name} = {value}; expected a finite number above 0")
 
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
+        if clean.is_complex():
+            raise ValueError(
+                "photons are counted of real measurements only; complex ones have Gaussian noise"
+            )
         expected = self.i0 * torch.exp(-self.attenuation * clean.cpu())
         counts = torch.poisson(expected, generator=rng).clamp(min=0.1)
         return (-torch.log(counts / self.i0) / self.attenuation).to(clean)

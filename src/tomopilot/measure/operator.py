@@ -31,7 +31,8 @@ class Operator(abc.ABC):
     def adjoint(self, y: Inexact[Tensor, "b n *block"]) -> Float[Tensor, "b *image"]:
         """The transpose of `forward`, exact because it is its derivative; override for speed only."""
         with torch.enable_grad():
-            x = torch.zeros(len(y), *self.image_shape, dtype=y.dtype, device=y.device, requires_grad=True)
+            dtype = y.real.dtype  # images are real, also those that complex numbers are measured of
+            x = torch.zeros(len(y), *self.image_shape, dtype=dtype, device=y.device, requires_grad=True)
             (gradient,) = torch.autograd.grad(self.forward(x), x, y)
         return gradient
 

@@ -26,15 +26,33 @@ class Prior(Scaled):
         low, high = card["range"]
         super().__init__(Preconditioned(network, card["prediction"]), low, high)
         self.network, self.multiple, self.card = network, network.multiple, dict(card)
+        self.complex = network.channels == 2
+
+    @property
+    def peak(self) -> float:
+        """Intensity range of the images, of their magnitude where they are complex."""
+        return self.high if self.complex else self.high - self.low
 
     def check_shape(self, image_shape: tuple[int, ...]) -> None:
         """Raises where the network cannot take images of this shape."""
-        if len(image_shape) != 2 or any(side % self.multiple for side in image_shape):
+        *channels, height, width = image_shape if len(image_shape) > 1 else (0, *image_shape)
+        if channels == ([] if self.complex else [2]):
+            raise ValueError(
+                f"the prior {self.card.get('name')!r} is of {_kind(self.complex)} images, but "
+                f"{_kind(not self.complex)} ones are measured here: use a prior that was trained "
+                f"{'without' if self.complex else 'with'} a `phase`"
+            )
+        wanted = [2] if self.complex else []
+        if channels != wanted or any(side < 1 or side % self.multiple for side in (height, width)):
             raise ValueError(
                 f"the image is {' x '.join(map(str, image_shape))} pixels, but the prior "
                 f"{self.card.get('name')!r} takes two-dimensional images with sides that are multiples of "
                 f"{self.multiple}: crop or pad it"
             )
+
+
+def _kind(complex_: bool) -> str:
+    return "complex" if complex_ else "real"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

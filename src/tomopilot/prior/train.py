@@ -18,6 +18,7 @@ from tomopilot.nets.unet import FoldedUNet
 from tomopilot.prior.augment import random_views
 from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors, write_atomically
 from tomopilot.prior.denoiser import per_image
+from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.prior.schedule import ddpm_sigmas
 from tomopilot.prior.training import Training
 from tomopilot.randomness import stream
@@ -85,8 +86,16 @@ class Trainer:
         setup, rng = self.training, stream(self.training.seed, "train", self.step)
         chosen = images[torch.randint(len(images), (setup.batch,), generator=rng)]
         views = random_views(
-            to_network_range(chosen, setup.range), setup.crop, zoom=setup.zoom, rotated=setup.rotated, rng=rng
-        ).to(self.device)
+            to_network_range(chosen, setup.limits),
+            setup.crop,
+            zoom=setup.zoom,
+            rotated=setup.rotated,
+            rng=rng,
+        )
+        if setup.phase:
+            shape, whole = views.shape[1:], images.shape[1:]
+            views = with_phase(views, smooth_phase(setup.batch, shape, setup.phase, rng=rng, whole=whole))
+        views = views.to(self.device)
         noise = torch.randn(views.shape, generator=rng).to(self.device)
         times = torch.multinomial(self.chances, setup.batch, replacement=True, generator=rng)
         sigma = per_image(self.sigmas[times], views)
@@ -112,8 +121,13 @@ class Trainer:
 
     def prior(self, card: Mapping[str, Any]) -> Prior:
         """The moving average as a prior, in image units."""
+        return Prior(self.average, {**card, **self._nature()})
+
+    def _nature(self) -> dict[str, Any]:
+        """What a card must say of the images, for the network to be used."""
         setup = self.training
-        return Prior(self.average, {**card, "prediction": setup.prediction, "range": list(setup.range)})
+        nature = {"prediction": setup.prediction, "range": list(setup.limits)}
+        return {**nature, "phase": setup.phase} if setup.phase else nature
 
     def save(self, out: Path, card: Mapping[str, Any]) -> None:
         """State first, then the prior: a kill between the two leaves both loadable."""
@@ -126,8 +140,7 @@ class Trainer:
         setup = self.training
         facts = {
             "network": dict(setup.network),
-            "prediction": setup.prediction,
-            "range": list(setup.range),
+            **self._nature(),
             "steps": self.step,
             "images_seen": self.step * setup.batch,
             "training": asdict(setup),
@@ -144,7 +157,8 @@ class Trainer:
             raise ValueError(
                 f"{out} holds no training to resume ({error}); start one without --resume"
             ) from None
-        before, now = note["training"], json.loads(json.dumps(asdict(self.training)))
+        now = json.loads(json.dumps(asdict(self.training)))
+        before = {"phase": 0.0, **note["training"]}  # trainings from before complex images have none
         changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
         changed = sorted(set(changed) - {"steps"})
         if changed:
@@ -175,14 +189,18 @@ def to_network_range(images: Tensor, limits: tuple[float, float]) -> Float[Tenso
 @torch.no_grad()
 def validate(prior: Prior, images: Float[Tensor, "n h w"]) -> dict[str, float]:
     """Mean squared error of the denoised image at each noise level, for images in [-1, 1]."""
-    clean = to_network_range(images, (prior.low, prior.high)).to(next(prior.parameters()).device)
+    clean = to_network_range(images, (prior.low, prior.high))
+    if prior.complex:
+        rng = stream("validate", "phase")
+        clean = with_phase(clean, smooth_phase(len(clean), clean.shape[1:], prior.card["phase"], rng=rng))
+    clean = clean.to(next(prior.parameters()).device)
     errors = {}
     for level in LEVELS:
         noise = torch.randn(clean.shape, generator=stream("validate", str(level))).to(clean)
         sigma = torch.full((len(clean),), level)
         batches = zip((clean + level * noise).split(16), sigma.split(16), clean.split(16), strict=True)
         errors[str(level)] = sum(
-            (prior.denoise(noisy, s) - truth).square().mean((1, 2)).sum().item()
+            (prior.denoise(noisy, s) - truth).square().flatten(1).mean(1).sum().item()
             for noisy, s, truth in batches
         ) / len(clean)
     return errors
@@ -244,7 +262,12 @@ def _check_images(images: Tensor, trainer: Trainer) -> None:
                 f"the {name} of the images is {side} pixels; this network wants multiples of {multiple}, "
                 f"no less than the crop of {setup.crop}: crop or rescale the images, or change the recipe"
             )
-    if to_network_range(images, setup.range).abs().max() > 1.5:
+    if setup.phase and images.min() < 0:
+        raise ValueError(
+            f"the images go down to {images.min():g}, but the recipe has a phase, so they are magnitudes: "
+            "take their absolute value, or set phase = 0 for real images"
+        )
+    if to_network_range(images, setup.limits).abs().max() > 1.5:
         raise ValueError(
             f"the images go from {images.min():g} to {images.max():g}, but the recipe's range is "
             f"{list(setup.range)}: rescale them or change the range"

@@ -18,6 +18,7 @@ class Training:
     crop: int = 64  # pixels
     rotated: float = 0.5  # share of views turned by any angle
     zoom: float = 1.3
+    phase: float = 0.0  # radians, rms, see `prior.phase`; above 0, images are magnitudes of complex ones
     learning_rate: float = 5e-4
     warmup: int = 200  # steps
     decay: float = 0.3  # last share of the steps, in which the learning rate falls to 0
@@ -40,6 +41,7 @@ class Training:
             "ema": (0, 1),
             "zoom": (1, 100),
         }
+        limits |= {"phase": (0, 100)}
         limits |= {"noise_centre": (-10, 10), "noise_width": (0.01, 100)}
         for name, (low, high) in limits.items():
             self._check(name, _number(getattr(self, name), low, high), f"a number from {low} to {high}")
@@ -51,6 +53,20 @@ class Training:
         self._check(
             "network", isinstance(self.network, Mapping), "a table such as { fold = 2, widths = [32, 64] }"
         )
+
+        self._check_phase()
+
+    def _check_phase(self) -> None:
+        if not self.phase and self.network.get("channels", 1) == 1:
+            return
+        self._check("phase", self.phase > 0, "a number above 0 for a network of 2 channels")
+        self._check("network", self.network.get("channels") == 2, "channels = 2 in it, as there is a phase")
+        self._check("range", self.range[0] == 0, "0 and the highest magnitude, as there is a phase")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What the network's [-1, 1] stands for: the range, or real and imaginary parts within it."""
+        return (-self.range[1], self.range[1]) if self.phase else self.range
 
     def _whole(self, name: str) -> bool:
         value = getattr(self, name)
