@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-KNOWN = "auto, soft, hard, dps, prox, fbp, tv, or chooser:estimator such as scout:prox"
+KNOWN = "auto, soft, hard, dps, prox, fbp, tv (mri: inpaint, zero-filled), or chooser:estimator as scout:prox"
+ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
 
 Images = Annotated[
     list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
@@ -28,12 +29,23 @@ Out = Annotated[Path, typer.Option(help="New folder for everything the run leave
 Prior = Annotated[
     list[str], typer.Option("--prior", help="Name or folder of a trained prior (repeatable in compare).")
 ]
-Operator = Annotated[str, typer.Option(help="What is measured: radon.")]
+Operator = Annotated[
+    str,
+    typer.Option(
+        help="What is measured: radon (projections) or mri (k-space rows of the image, taken as a magnitude, "
+        "with a random smooth phase that hangs on the seed)."
+    ),
+]
 Angles = Annotated[int, typer.Option(help="Candidate angles, equally spaced over 180 degrees.")]
 Bins = Annotated[int | None, typer.Option(help="Detector bins; default: as many as the image is wide.")]
 Count = Annotated[int, typer.Option(help="Posterior samples.")]
 Budget = Annotated[int, typer.Option(help="Measurements to take.")]
-Start = Annotated[int, typer.Option(help="Measurements in uniform order before the policy adapts.")]
+Start = Annotated[
+    int,
+    typer.Option(
+        help="Measurements before the policy adapts: angles in uniform order, k-space rows about the centre."
+    ),
+]
 Certain = Annotated[
     float | None,
     typer.Option(help="Stop before the budget once this PSNR (dB) is expected; needs a fitted prior."),
@@ -83,7 +95,7 @@ def simulate(
     angles: Angles = 180,
     bins: Bins = None,
     posterior: Annotated[str, typer.Option(help=f"{KNOWN}.")] = "auto",
-    policy: Annotated[str, typer.Option(help="variance, uniform, random or replay:SUMMARY.")] = "variance",
+    policy: Annotated[str, typer.Option(help=f"{ORDER}.")] = "variance",
     count: Count = 10,
     budget: Budget = 20,
     start: Start = 4,
@@ -120,9 +132,7 @@ def compare(
     angles: Angles = 180,
     bins: Bins = None,
     posteriors: Annotated[str, typer.Option(help=f"Comma-separated: {KNOWN}.")] = "auto,fbp,tv",
-    policies: Annotated[
-        str, typer.Option(help="Comma-separated: variance, uniform, random, replay:SUMMARY.")
-    ] = "variance,uniform",
+    policies: Annotated[str, typer.Option(help=f"Comma-separated: {ORDER}.")] = "variance,uniform",
     count: Count = 10,
     budget: Budget = 20,
     start: Start = 4,
@@ -337,8 +347,9 @@ def _plan(
     from tomopilot.bench.study import Plan, check
     from tomopilot.files.images import single_specs
     from tomopilot.prior.checkpoint import prior_folders
-    from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, pick_device
+    from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, method_for, pick_device
 
+    posteriors = [method_for(rest["operator"], name) for name in posteriors]
     priors = [
         name if name in prior_folders() or not Path(name).is_dir() else os.path.abspath(name)
         for name in priors
@@ -438,7 +449,8 @@ def _table_of_methods(methods: list[dict[str, Any]], images: int) -> None:
 def _sentence(row: "Row", budget: int) -> str:
     method = f"{row['posterior']}+{row['policy']}"
     quality = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
-    measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} deg"
+    unit = row.get("setting_unit", "degrees").replace("degrees", "deg")
+    measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} {unit}"
     return f"{measured}{quality}, {row['seconds']:.1f} s"
 
 

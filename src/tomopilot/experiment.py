@@ -141,6 +141,12 @@ class Experiment:
                 f"values have shape {tuple(values.shape)}, but one design of {self.operator!r} reads "
                 f"{self.operator.block_shape}; was the detector binned?"
             )
+        if values.is_complex() != self.operator.complex_values:
+            came, expected = ("complex", "real") if values.is_complex() else ("real", "complex")
+            raise ValueError(
+                f"values are {came} ({values.dtype}), but {self.operator!r} measures {expected} numbers; "
+                f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
+            )
         bad = int((~torch.isfinite(values)).sum())
         if bad:
             raise ValueError(

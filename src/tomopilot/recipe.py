@@ -12,29 +12,44 @@ import torch
 from torch import Tensor
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, random_order
+from tomopilot.design.policy import (
+    Greedy,
+    Guarded,
+    InOrder,
+    Policy,
+    bisect_order,
+    centre_order,
+    centred_bisection,
+    equispaced_order,
+    random_order,
+)
 from tomopilot.design.trust import Alarm
 from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_designs
+from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
+from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import Denoiser
+from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.prior.training import Training
+from tomopilot.randomness import stream
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 MARGIN = 0.25  # how far an image may leave the prior's intensity range, as a share of it
 EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
+PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
 
 
@@ -59,21 +74,52 @@ def _scout(prior: Denoiser, scale: float) -> Posterior:
     return DiffusionPosterior(prior, Prox(), cold, warm=warm, refresh=24)
 
 
+def _inpaint(prior: Denoiser, scale: float) -> Posterior:
+    return DiffusionPosterior(prior, Inpaint(), logarithmic(5 * scale, 0.04 * scale, 50))
+
+
+def _scout_inpaint(prior: Denoiser, scale: float) -> Posterior:
+    cold, warm = logarithmic(5 * scale, 0.06 * scale, 15), logarithmic(0.7 * scale, 0.06 * scale, 3)
+    return DiffusionPosterior(prior, Inpaint(), cold, warm=warm)
+
+
 POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
     "soft": _soft,
     "hard": _hard,
     "dps": _dps,
     "prox": _prox,
     "scout": _scout,
+    "inpaint": _inpaint,
+    "scout-inpaint": _scout_inpaint,
 }
 AUTO = "scout:prox"
-PRIOR_FREE: dict[str, Callable[[], Posterior]] = {"fbp": FilteredBackProjection, "tv": TotalVariation}
+PRIOR_FREE: dict[str, Callable[[], Posterior]] = {
+    "fbp": FilteredBackProjection,
+    "tv": TotalVariation,
+    "zero-filled": ZeroFilled,
+}
+AUTO_MRI = "scout-inpaint:inpaint"
+OPERATORS = ("radon", "mri")
+ONLY_FOR = {  # reconstructions of one kind of measurement; the others take any
+    "fbp": "radon",
+    "tv": "radon",
+    "inpaint": "mri",
+    "scout-inpaint": "mri",
+    "zero-filled": "mri",
+}
 ADAPTIVE = {"variance": variance}
 REPLAY = "replay:"  # and the summary.json of an earlier run
 ORDERS: dict[str, Callable[[int, int], list[int]]] = {
     "uniform": lambda n, seed: bisect_order(n),
     "random": random_order,
 }
+ROW_ORDERS: dict[str, Callable[[int, int, int], list[int]]] = {  # rows, seed, measurements after the start
+    "uniform": lambda n, seed, count: centred_bisection(n),
+    "random": lambda n, seed, count: random_order(n, seed),
+    "low-to-high": lambda n, seed, count: centre_order(n),
+    "equispaced": lambda n, seed, count: equispaced_order(n, count),
+}
+FIXED = tuple(dict.fromkeys([*ORDERS, *ROW_ORDERS]))  # policies that are decided before the scan
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -101,7 +147,7 @@ class Method:
         alone = ["auto"] if ":" not in self.posterior else []
         check_names("posterior", self.posterior.split(":"), [*alone, *POSTERIORS, *PRIOR_FREE])
         if not self.policy.startswith(REPLAY):
-            check_names("policy", [self.policy], [*ADAPTIVE, *ORDERS, f"{REPLAY}FILE"])
+            check_names("policy", [self.policy], [*ADAPTIVE, *FIXED, f"{REPLAY}FILE"])
         if self.policy in ADAPTIVE and self.chooser in PRIOR_FREE:
             raise ValueError(
                 f"{self.chooser} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
@@ -125,6 +171,21 @@ class Method:
     def pair(self) -> str:
         """`auto` by its own name."""
         return AUTO if self.posterior == "auto" else self.posterior
+
+
+def method_for(operator: str, posterior: str) -> str:
+    """A posterior by name: `auto` is another pair for k-space than for projections."""
+    return AUTO_MRI if (operator, posterior) == ("mri", "auto") else posterior
+
+
+def check_method(method: Method, operator: str) -> None:
+    """Raises where a method cannot be used with what is measured."""
+    for name in (method.chooser, method.estimator):
+        if ONLY_FOR.get(name, operator) != operator:
+            fitting = [n for n in (*POSTERIORS, *PRIOR_FREE) if ONLY_FOR.get(n, operator) == operator]
+            raise ValueError(f"{name} is for {ONLY_FOR[name]} alone; {operator} takes {', '.join(fitting)}")
+    if operator == "radon" and method.policy in FIXED and method.policy not in ORDERS:
+        raise ValueError(f"{method.policy} is an order of k-space rows; for angles use {' or '.join(ORDERS)}")
 
 
 def make_posteriors(
@@ -166,14 +227,29 @@ def make_margin(method: Method, trust: Mapping[str, Any]) -> float:
 
 
 def make_policy(
-    name: str, designs: int, *, start: int, seed: int, alarm: Alarm | None = None, image: str = ""
+    name: str,
+    designs: int,
+    *,
+    start: int,
+    seed: int,
+    alarm: Alarm | None = None,
+    image: str = "",
+    operator: str = "radon",
+    budget: int = 0,
 ) -> Policy:
     """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised.
 
-    `image` is the name that `replay` looks for in its file.
+    `image` is the name that `replay` looks for in its file. Scans of k-space open with `start` rows about the
+    centre, fixed orders too, as in the paper (App. B); `equispaced` spreads what is left of the `budget`.
     """
     if name.startswith(REPLAY):
         return InOrder(recorded_designs(name.removeprefix(REPLAY), image))
+    if operator == "mri":
+        centre = centre_order(designs)
+        if name in ROW_ORDERS:
+            return InOrder([*centre[:start], *ROW_ORDERS[name](designs, seed, budget - start)])
+        policy, uniform = Greedy(ADAPTIVE[name], InOrder(centre), start), InOrder(centred_bisection(designs))
+        return Guarded(policy, uniform, alarm) if alarm else policy
     if name in ORDERS:
         return InOrder(ORDERS[name](designs, seed))
     uniform = InOrder(bisect_order(designs))
@@ -182,13 +258,32 @@ def make_policy(
 
 
 def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None, device: str) -> Operator:
-    check_names("operator", [name], ["radon"])
+    check_names("operator", [name], OPERATORS)
     height, width = image.pixels.shape
+    if name == "mri":
+        if bins is not None:
+            raise ValueError(
+                f"a detector of {bins} bins was asked for, but k-space has none; leave --bins out"
+            )
+        return Fourier((height, width)).to(device)
     if height != width:
         raise ValueError(
             f"{image.name} is {height} x {width} pixels; projections need a square image: crop or pad it"
         )
     return Radon(width, half_turn(angles).to(device), bins)
+
+
+def make_truth(name: str, image: NamedImage, seed: int) -> Tensor:
+    """What is scanned: the image itself, for MRI with a random smooth phase that hangs on seed and name."""
+    if name != "mri":
+        return image.pixels
+    if image.pixels.min() < 0:
+        raise ValueError(
+            f"{image.name} goes down to {image.pixels.min():g}, but MRI is simulated from magnitudes, which "
+            "are 0 or more: rescale the image"
+        )
+    rng, pixels = stream(seed, "phase", image.name), image.pixels[None]
+    return with_phase(pixels, smooth_phase(1, tuple(image.pixels.shape), PHASE, rng=rng))[0]
 
 
 def make_noise(text: str, clean: Tensor, size: int) -> Noise:
@@ -202,6 +297,8 @@ def make_noise(text: str, clean: Tensor, size: int) -> Noise:
             return Gaussian(float(number) * rms, floor=EXACT * rms)
         if kind == "gaussian":
             return Gaussian(float(number))
+        if kind == "poisson" and clean.is_complex():
+            raise ValueError("photons are counted of projections; k-space has Gaussian noise")
         if kind == "poisson":
             return Poisson(float(number), DENSE / size)
     except ValueError as error:
@@ -209,15 +306,15 @@ def make_noise(text: str, clean: Tensor, size: int) -> Noise:
     raise ValueError(f"noise {text!r} is unknown; use none, relative:0.01, gaussian:STD or poisson:I0")
 
 
-def check_image(image: NamedImage, prior: Prior) -> None:
-    """Raises where the prior cannot take the image: its size, or its intensity range."""
-    prior.check_shape(tuple(image.pixels.shape))
+def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
+    """Raises where the prior cannot take the image: real or complex, its size, or its intensity range."""
+    prior.check_shape(operator.image_shape)
     low, high = image.pixels.min().item(), image.pixels.max().item()
-    margin = MARGIN * (prior.high - prior.low)
-    if low < prior.low - margin or high > prior.high + margin:
+    lowest, margin = prior.high - prior.peak, MARGIN * prior.peak
+    if low < lowest - margin or high > prior.high + margin:
         raise ValueError(
             f"{image.name} has values from {low:g} to {high:g}, but the prior {prior.card.get('name')!r} "
-            f"knows images in [{prior.low:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
+            f"knows images in [{lowest:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
             "rescale the image"
         )
 

@@ -1,8 +1,21 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.policy import Choice, Greedy, Guarded, InOrder, Policy, bisect_order, random_order
+from tomopilot.design.policy import (
+    Choice,
+    Greedy,
+    Guarded,
+    InOrder,
+    Policy,
+    bisect_order,
+    centre_order,
+    centred_bisection,
+    equispaced_order,
+    random_order,
+)
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm
 from tomopilot.measure.radon import Radon, half_turn
@@ -132,3 +145,30 @@ def test_budget():
     assert budget(3)(Told()) and budget(2)(Told()) and not budget(4)(Told())
     with pytest.raises(ValueError, match="at least 1"):
         budget(0)
+
+
+ROWS = [1, 2, 5, 8, 128]
+
+
+@pytest.mark.parametrize("n", ROWS)
+def test_orders_of_rows_begin_at_the_centre_and_miss_none(n):
+    orders = [centre_order(n), centred_bisection(n), *(equispaced_order(n, k) for k in (1, n // 2, n, n + 3))]
+    for order in orders:
+        assert sorted(order) == list(range(n)) and order[0] == n // 2
+
+
+@pytest.mark.parametrize("n", ROWS)
+def test_low_to_high_never_steps_back_towards_the_centre(n):
+    distances = [abs(row - n // 2) for row in centre_order(n)]
+    assert distances == sorted(distances)
+    assert all(distances.count(d) <= 2 for d in distances)
+
+
+@pytest.mark.parametrize(("n", "count"), [(128, 50), (128, 7), (7, 3), (8, 8), (9, 4)])
+def test_equispaced_rows_are_spread_over_kspace_and_taken_from_the_centre(n, count):
+    pool = equispaced_order(n, count)[:count]
+    distances = [abs(row - n // 2) for row in pool]
+    assert distances == sorted(distances)
+    gaps = {b - a for a, b in pairwise(sorted(pool))}
+    assert max(gaps) - min(gaps) <= 1 and max(gaps) >= n // count
+    assert min(pool) < n / count and n - max(pool) <= n / count + 1

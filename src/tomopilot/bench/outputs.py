@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,11 @@ from tomopilot.bench.study import Judge, Plan, Row, Scan, finish, recall, scans
 from tomopilot.bench.summary import method_of, summarise
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
+from tomopilot.files.kspace import KspaceFile
 from tomopilot.files.nexus import ScanFile
-from tomopilot.posterior.classical import TotalVariation
+from tomopilot.measure.fourier import Fourier
+from tomopilot.metrics import magnitude
+from tomopilot.posterior.classical import TotalVariation, ZeroFilled
 from tomopilot.prior.checkpoint import load_prior, write_atomically
 from tomopilot.recipe import Method
 
@@ -41,20 +45,24 @@ def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
         **{key: first[key] for key in ("image", "prior", "posterior", "policy", "seed")},
         "designs": [row["design"] for row in rows],
         "settings": [row["setting"] for row in rows],
-        "setting_unit": "degrees",
+        "setting_unit": first.get("setting_unit", "degrees"),
         "alarm": rows[-1]["alarm"],
         **{key: [row[key] for row in rows] for key in LISTS},
         "split": {part: sum(row["split"][part] for row in rows) for part in first["split"]},
     }
 
 
-def pictures_of(scan: ScanFile, spec: str, prior_free: Tensor | None) -> Pictures:
+def pictures_of(scan: ScanFile | KspaceFile, spec: str, prior_free: Tensor | None) -> Pictures:
     """A finished virtual scan beside the image it was a scan of."""
     (image,) = read_images(spec)
-    found = scan.reconstruction, scan.uncertainty, scan.samples
+    found = _seen(scan.reconstruction), scan.uncertainty, _seen(scan.samples)
     return Pictures(
         image.name, image.pixels.numpy(), *found, None if prior_free is None else prior_free.numpy()
     )
+
+
+def _seen(images: np.ndarray) -> np.ndarray:
+    return np.abs(images) if np.iscomplexobj(images) else images
 
 
 def without_prior(plan: Plan, scan: Scan, archive: Archive) -> Tensor:
@@ -62,6 +70,8 @@ def without_prior(plan: Plan, scan: Scan, archive: Archive) -> Tensor:
     experiment = Judge(plan, scan).experiment
     recall(experiment, archive, scan.key, archive.steps(scan.key))
     data = experiment.data
+    if isinstance(experiment.operator, Fourier):
+        return magnitude(ZeroFilled().sample(data, 1, rng=torch.Generator()).guess).cpu()
     return TotalVariation().sample(data, 1, rng=torch.Generator()).guess.cpu()
 
 
@@ -74,7 +84,8 @@ def leave_simulation(
     named = {key: getattr(method, key) for key in ("prior", "posterior", "policy")}
     summary: dict[str, Any] = {**facts, **settings, **named}
     if method.prior:
-        summary["range"] = load_prior(method.prior).card["range"]
+        prior = load_prior(method.prior)
+        summary["range"] = [prior.high - prior.peak, prior.high]
     provenance = {key: str(value) for key, value in summary.items()}
     pictures, entries = [], []
     for index, scan in enumerate(scans(plan)):
@@ -106,6 +117,7 @@ def leave_comparison(out: Path, plan: Plan, facts: dict[str, str], rows: list[Ro
     summary = {
         **described(plan, facts),
         "methods": summarise(plan, rows),
+        "setting_unit": rows[0].get("setting_unit", "degrees") if rows else "degrees",
         "images": [scan_entry(scan) for scan in own.values()],
     }
     write_numbers(out, summary, COLUMNS, rows)

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tomopilot.design.stopping import Rule, budget, certain, either
 from tomopilot.design.trust import expected_rmse
 from tomopilot.experiment import Experiment, run
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
+from tomopilot.files.kspace import KspaceFile, write_kspace
 from tomopilot.files.nexus import ScanFile, write_scan
+from tomopilot.measure.fourier import Fourier, to_complex
 from tomopilot.measure.noise import Gaussian
-from tomopilot.metrics import psnr, rmse, ssim
+from tomopilot.metrics import magnitude, psnr, rmse, ssim
 from tomopilot.nets.unet import fast_precision
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, load_prior
@@ -30,12 +33,14 @@ from tomopilot.recipe import (
     ADAPTIVE,
     Method,
     check_image,
+    check_method,
     make_alarm,
     make_margin,
     make_noise,
     make_operator,
     make_policy,
     make_posteriors,
+    make_truth,
 )
 from tomopilot.records import Data, Draws, Step
 from tomopilot.simulate.instrument import Simulated
@@ -66,7 +71,7 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a study needs at least one image and one method")
-        if not 1 <= self.budget <= self.angles:
+        if self.budget < 1 or (self.operator == "radon" and self.budget > self.angles):
             raise ValueError(
                 f"the budget is {self.budget} measurements; expected 1 to {self.angles}, the number of angles"
             )
@@ -126,14 +131,22 @@ def check(plan: Plan) -> None:
     """Reads every image and prior once, so that a wrong one is refused before the first scan."""
     for spec in plan.images:
         (image,) = read_images(spec)
-        make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
-        make_noise(plan.noise, image.pixels, len(image.pixels))
+        operator = make_operator(plan.operator, image, angles=plan.angles, bins=plan.bins, device="cpu")
+        if plan.budget > len(operator):
+            raise ValueError(
+                f"the budget is {plan.budget} measurements, but {operator!r} of {spec} has {len(operator)}"
+            )
+        truth = make_truth(plan.operator, image, plan.seed)
+        make_noise(plan.noise, operator[torch.tensor([0])].forward(truth[None]), len(image.pixels))
         for method in plan.methods:
+            check_method(method, plan.operator)
             if method.prior:
-                check_image(image, _prior(method.prior, plan.device))
+                check_image(image, _prior(method.prior, plan.device), operator)
             if plan.certain is not None:
                 make_margin(method, _trust(method, plan))
-            make_policy(method.policy, plan.angles, start=0, seed=0, image=plan.label(spec))
+            make_policy(
+                method.policy, len(operator), start=0, seed=0, image=plan.label(spec), operator=plan.operator
+            )
 
 
 def _trust(method: Method, plan: Plan) -> Mapping[str, Any]:
@@ -163,18 +176,18 @@ class Judge:
     def __init__(self, plan: Plan, scan: Scan) -> None:
         self.plan, self.scan = plan, scan
         (image,) = read_images(scan.image)
-        self.truth = image.pixels.to(plan.device)
+        self.truth = make_truth(plan.operator, image, plan.seed).to(plan.device)
         self.operator = make_operator(
             plan.operator, image, angles=plan.angles, bins=plan.bins, device=plan.device
         )
         everything = torch.arange(len(self.operator))
         exact = Simulated(self.truth, self.operator, Gaussian(), finer=plan.finer).clean(everything)
-        noise = make_noise(plan.noise, exact, len(self.truth))
+        noise = make_noise(plan.noise, exact, len(image.pixels))
         self.instrument = Simulated(self.truth, self.operator, noise, seed=plan.seed, finer=plan.finer)
         method = scan.method
         prior = _prior(method.prior, plan.device) if method.prior else None
         self.trust = trust = _trust(method, plan)
-        self.peak = prior.high - prior.low if prior else 1.0
+        self.peak = prior.peak if prior else 1.0
         self.meter = Metered(prior) if prior else None
         chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5, trust)
         self.estimator = Watched(estimator, self.meter)
@@ -182,7 +195,7 @@ class Judge:
         self.alarm = make_alarm(method, trust)
         policy = make_policy(
             method.policy, len(self.operator), start=plan.start, seed=plan.seed, alarm=self.alarm,
-            image=plan.label(scan.image),
+            image=plan.label(scan.image), operator=plan.operator, budget=plan.budget,
         )  # fmt: skip
         self.until: Rule = budget(plan.budget)
         if plan.certain is not None:
@@ -213,7 +226,8 @@ class Judge:
         method, plan = self.scan.method, self.plan
         row: Row = {
             "image": plan.label(self.scan.image), **asdict(method), "seed": plan.seed, "count": step.count,
-            "design": step.design, "setting": self.operator.settings[step.design].rad2deg().item(),
+            "design": step.design, "setting": self.operator.shown[step.design].item(),
+            "setting_unit": self.operator.unit,
             "psnr": None, "ssim": None, "rmse": None, "spread": None, "seconds": step.seconds,
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
@@ -227,7 +241,7 @@ class Judge:
             shared = self.chooser is self.estimator
             row["network_evaluations"] = row["estimate_evaluations"] + (0 if shared else choices)
         if scouted := self.experiment.scouted():
-            row["expected_rmse"] = expected_rmse(scouted.images)
+            row["expected_rmse"] = expected_rmse(self.picture(scouted.images))
         ended = self._so_far()
         drawn, network = (ended[key] - begun[key] for key in ("drawn", "network"))
         projection = max(0.0, step.seconds - (decided["drawn"] - begun["drawn"])) if step.next else 0.0
@@ -237,14 +251,19 @@ class Judge:
             row["scores"] = [None if math.isnan(score) else score for score in step.next.scores.tolist()]
         return row
 
+    def picture(self, images: Tensor) -> Tensor:
+        """Images as they are looked at and judged: the magnitude of complex ones."""
+        return magnitude(images) if len(self.operator.image_shape) > 2 else images
+
     def judged(self, draws: Draws) -> Row:
         """How good an estimate is."""
-        quality = psnr(draws.guess, self.truth, self.peak)
+        guess, truth, images = map(self.picture, (draws.guess, self.truth, draws.images))
+        quality = psnr(guess, truth, self.peak)
         return {
             "psnr": quality if math.isfinite(quality) else None,  # JSON knows no infinity
-            "ssim": ssim(draws.guess, self.truth, self.peak),
-            "rmse": rmse(draws.guess, self.truth),
-            "spread": draws.images.std(0).mean().item() if len(draws.images) > 1 else None,
+            "ssim": ssim(guess, truth, self.peak),
+            "rmse": rmse(guess, truth),
+            "spread": images.std(0).mean().item() if len(images) > 1 else None,
         }
 
 
@@ -288,26 +307,38 @@ def recall(experiment: Experiment, archive: Archive, key: str, rows: list[Row]) 
         experiment.tell(design, values)
 
 
-def finish(plan: Plan, scan: Scan, archive: Archive, path: Path, provenance: Mapping[str, str]) -> ScanFile:
-    """The NXtomo file of a finished scan: projections, estimate, uncertainty, samples, scores."""
+def finish(
+    plan: Plan, scan: Scan, archive: Archive, path: Path, provenance: Mapping[str, str]
+) -> ScanFile | KspaceFile:
+    """The file of a finished scan: measurements, estimate, uncertainty, samples, scores."""
     judge, rows = Judge(plan, scan), archive.steps(scan.key)
     blocks = archive.blocks(scan.key)
     for design, values in blocks:
         judge.experiment.tell(design, values)
-    draws = judge.experiment.draws()
-    settings = judge.operator.settings.rad2deg()
+    draws, operator = judge.experiment.draws(), judge.operator
+    settings, pictures = operator.shown.cpu(), judge.picture(draws.images)
     scores = [[math.nan if s is None else s for s in row["scores"]] for row in rows if "scores" in row]
-    uncertainty = draws.images.std(0) if len(draws.images) > 1 else torch.full_like(draws.guess, math.nan)
+    uncertainty = pictures.std(0) if len(pictures) > 1 else torch.full_like(pictures[0], math.nan)
+    measured = torch.stack([values for _, values in blocks]).cpu().numpy()
+    taken = settings[torch.tensor([design for design, _ in blocks])].numpy()
+    common = {
+        "uncertainty": uncertainty.cpu().numpy(),
+        "scores": torch.tensor(scores).reshape(-1, len(settings)).numpy(),
+        "name": scan.image,
+        "provenance": dict(provenance),
+    }
+    if isinstance(operator, Fourier):
+        estimate, samples = (to_complex(images).cpu().numpy() for images in (draws.guess, draws.images))
+        kspace = KspaceFile(measured, taken.astype(int), estimate, samples=samples, **common)
+        write_kspace(path, kspace)
+        return kspace
     file = ScanFile(
-        projections=torch.stack([values for _, values in blocks]).numpy(),
-        angles_deg=settings[torch.tensor([design for design, _ in blocks])].cpu().numpy(),
+        projections=measured,
+        angles_deg=taken,
         reconstruction=draws.guess.cpu().numpy(),
-        uncertainty=uncertainty.cpu().numpy(),
         samples=draws.images.cpu().numpy(),
-        scores=torch.tensor(scores).reshape(-1, len(settings)).numpy(),
-        settings_deg=settings.cpu().numpy(),
-        name=scan.image,
-        provenance=dict(provenance),
+        settings_deg=settings.numpy(),
+        **common,
     )
     write_scan(path, file)
     return file

@@ -102,6 +102,35 @@ def bisect_order(n: int) -> list[int]:
     raise AssertionError("unreachable")
 
 
+def centre_order(n: int) -> list[int]:
+    """Rows of k-space from the centre outwards, both sides in turn: the paper's low-to-high (App. B).
+
+    >>> centre_order(6)
+    [3, 2, 4, 1, 5, 0]
+    """
+    return sorted(range(n), key=lambda row: (abs(row - n // 2), row))
+
+
+def equispaced_order(n: int, count: int) -> list[int]:
+    """`count` equispaced rows from the centre outwards, then the others: the paper's uniform (App. B).
+
+    >>> equispaced_order(8, 4)
+    [4, 2, 6, 0, 3, 5, 1, 7]
+    """
+    count = max(1, min(n, count))
+    pool = {n // 2 + int((i - count // 2) * n / count) for i in range(count)}
+    return sorted(range(n), key=lambda row: (row not in pool, abs(row - n // 2), row))
+
+
+def centred_bisection(n: int) -> list[int]:
+    """Rows so that the first is the centre and each new one halves a widest gap, around the edge too.
+
+    >>> centred_bisection(8)
+    [4, 0, 6, 2, 5, 1, 7, 3]
+    """
+    return [(row + n // 2) % n for row in bisect_order(n)]
+
+
 def random_order(n: int, seed: int) -> list[int]:
     """A random order that hangs on the seed alone."""
     return torch.randperm(n, generator=stream(seed, "order")).tolist()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,11 +64,16 @@ class ScanFile:
 
 def write_scan(path: Path, scan: ScanFile) -> None:
     """Writes `scan` so that `path` is at every instant as it was before or complete."""
+    write_h5(path, lambda file: _fill(file, scan))
+
+
+def write_h5(path: Path, fill: Callable[[h5py.File], None]) -> None:
+    """Writes an HDF5 file so that `path` is at every instant as it was before or complete."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
         with h5py.File(part, "x") as file:
-            _fill(file, scan)
+            fill(file)
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(part, path)

@@ -43,6 +43,14 @@ class Fourier(Operator):
         """Row numbers, counted from the top; row h // 2 is the centre."""
         return self.rows.float()
 
+    @property
+    def complex_values(self) -> bool:
+        return True
+
+    @property
+    def unit(self) -> str:
+        return "row"
+
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Fourier":
         return Fourier(self.shape, self.rows[index.to(self.rows.device)])
 

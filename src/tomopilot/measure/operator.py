@@ -47,5 +47,21 @@ class Operator(abc.ABC):
             self[torch.zeros(1, dtype=torch.long)].forward(torch.zeros(1, *self.image_shape)).shape[2:]
         )
 
+    @property
+    def complex_values(self) -> bool:
+        """Whether complex numbers are measured."""
+        first = self[torch.zeros(1, dtype=torch.long)]
+        return first.forward(torch.zeros(1, *self.image_shape, device=self.device)).is_complex()
+
+    @property
+    def unit(self) -> str:
+        """Unit of `shown`."""
+        return "setting"
+
+    @property
+    def shown(self) -> Float[Tensor, "n *setting"]:
+        """The settings as people read them, in files and tables."""
+        return self.settings
+
     def __len__(self) -> int:
         return len(self.settings)

@@ -52,6 +52,18 @@ class Radon(Operator):
     def settings(self) -> Float[Tensor, " n"]:
         return self.angles
 
+    @property
+    def complex_values(self) -> bool:
+        return False
+
+    @property
+    def unit(self) -> str:
+        return "degrees"
+
+    @property
+    def shown(self) -> Float[Tensor, " n"]:
+        return self.angles.rad2deg()
+
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Radon":
         return Radon(self.size, self.angles[index.to(self.angles.device)], self.bins)
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.radon import Radon, filtered_backprojection
 from tomopilot.measure.solve import largest_eigenvalue
 from tomopilot.records import Data, Draws, Observation
@@ -20,6 +21,18 @@ class FilteredBackProjection:
         if not isinstance(part.operator, Radon):
             raise ValueError(f"fbp needs parallel-beam projections, but the data come from {part.operator!r}")
         image = filtered_backprojection(part.operator, part.values[None])
+        return Draws(image, image[0])
+
+
+@dataclass(frozen=True)
+class ZeroFilled:
+    """The inverse Fourier transform of the measured k-space rows, all others zero."""
+
+    def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
+        part = _only(data)
+        if not isinstance(part.operator, Fourier):
+            raise ValueError(f"zero-filled needs rows of k-space, but the data come from {part.operator!r}")
+        image = part.operator.adjoint(part.values[None])
         return Draws(image, image[0])
 
 

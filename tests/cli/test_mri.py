@@ -1,0 +1,184 @@
+"""MRI through the command line: the same loop, rows of k-space for angles."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tomopilot.design.policy import centre_order
+from tomopilot.files.kspace import check_centred, read_kspace
+from tomopilot.measure.fourier import Fourier, from_kspace, to_channels
+from tomopilot.metrics import psnr
+from tomopilot.recipe import NamedImage, make_truth
+
+from .conftest import NETWORK
+
+pytestmark = pytest.mark.usefixtures("few_levels")
+SHORT = ("--operator", "mri", "--count", 3, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def few_levels():
+    from tomopilot import recipe
+    from tomopilot.posterior.diffusion import DiffusionPosterior
+    from tomopilot.posterior.guidance.inpaint import Inpaint
+    from tomopilot.prior.schedule import logarithmic
+
+    def quick(prior, scale):
+        return DiffusionPosterior(prior, Inpaint(), logarithmic(5 * scale, 0.06 * scale, 3))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("inpaint", "scout-inpaint"):
+            patch.setitem(recipe.POSTERIORS, name, quick)
+        yield
+
+
+@pytest.fixture(scope="module")
+def brain(tmp_path_factory):
+    """The folder of a prior of complex images with random weights."""
+    from tomopilot.nets.unet import FoldedUNet
+    from tomopilot.prior.checkpoint import save_prior
+
+    network = {**NETWORK, "channels": 2}
+    folder = tmp_path_factory.mktemp("priors") / "brain"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        card = {"name": "brain", "network": network, "prediction": "v", "range": [-1.0, 1.0], "phase": 1.0}
+        save_prior(folder, FoldedUNet(**network), card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scanned(call, few_levels, brain, pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "mri"
+    words = ("--prior", brain, "--out", out, *SHORT, "--budget", 5, "--start", 2)
+    outcome = call("simulate", f"{pictures}::0", *words)
+    assert outcome.status == 0, outcome.err
+    assert "row" in outcome.err and "deg" not in outcome.err
+    return out
+
+
+def test_a_scan_of_rows(scanned):
+    summary = json.loads((scanned / "summary.json").read_text())
+    (image,) = summary["images"]
+    assert image["setting_unit"] == "row" and image["settings"] == image["designs"]
+    assert image["designs"][:2] == [16, 15] and len(set(image["designs"])) == 5
+    assert summary["posterior"] == "scout-inpaint:inpaint" and summary["range"] == [0.0, 1.0]
+    assert all(value is not None for value in image["psnr"] + image["ssim"] + image["spread"])
+    page = (scanned / "report.html").read_text()
+    assert "Row" in page and "Chosen rows" in page and "Angle" not in page
+
+
+def test_the_file_holds_kspace_and_complex_images(scanned, pictures):
+    file = read_kspace(scanned / "scan.h5")
+    assert file.values.shape == (5, 32) and file.rows[:2].tolist() == [16, 15]
+    assert file.samples.shape == (3, 32, 32) and np.iscomplexobj(file.samples)
+    magnitude = np.load(pictures)[0]
+    quality = json.loads((scanned / "summary.json").read_text())["images"][0]["psnr"][-1]
+    found = psnr(torch.from_numpy(np.abs(file.reconstruction)), torch.from_numpy(magnitude), 1.0)
+    assert found == pytest.approx(quality, abs=1e-3)
+    rows = np.zeros((32, 32), np.complex64)
+    rows[file.rows] = file.values
+    check_centred(rows)
+    truth = make_truth("mri", NamedImage(str(pictures), torch.from_numpy(magnitude)), 0)
+    assert truth.shape == (2, 32, 32)
+    torch.testing.assert_close(truth.square().sum(0).sqrt(), torch.from_numpy(magnitude))
+
+
+def test_zero_filled_is_the_inverse_transform_of_the_rows(call, pictures, tmp_path):
+    words = ("--out", tmp_path / "run", "--posterior", "zero-filled", "--policy", "low-to-high")
+    outcome = call("simulate", f"{pictures}::0", *words, *SHORT, "--noise", "none", "--budget", 30)
+    assert outcome.status == 0, outcome.err
+    file = read_kspace(tmp_path / "run" / "scan.h5")
+    assert file.rows.tolist() == centre_order(32)[:30]
+    rows = torch.zeros(32, 32, dtype=torch.complex64)
+    rows[file.rows] = torch.from_numpy(file.values)
+    np.testing.assert_allclose(file.reconstruction, from_kspace(rows).numpy(), atol=1e-5)
+    quality = json.loads((tmp_path / "run" / "summary.json").read_text())["images"][0]["psnr"]
+    assert quality[-1] > quality[1] + 5
+
+
+def test_policies_open_with_the_same_centre_rows(call, brain, pictures, tmp_path):
+    out = tmp_path / "run"
+    words = ("--posteriors", "auto", "--policies", "variance,uniform,low-to-high,equispaced", "--start", 4)
+    outcome = call("compare", f"{pictures}::1", "--prior", brain, "--out", out, *words, *SHORT, "--budget", 8)
+    assert outcome.status == 0, outcome.err
+    summary = json.loads((out / "summary.json").read_text())
+    designs = {image["policy"]: image["designs"] for image in summary["images"]}
+    assert len(designs) == 4 and summary["setting_unit"] == "row"
+    assert all(order[:4] == [16, 15, 17, 14] for order in designs.values())
+    assert designs["low-to-high"] == centre_order(32)[:8]
+    assert designs["equispaced"][4:] == [8, 24, 0, 18]  # the pool of 4 has row 16, which is measured already
+    assert designs["uniform"][4:] == [0, 24, 8, 20]
+
+
+def test_interrupted_and_resumed_is_the_same(call, brain, pictures, scanned, tmp_path, monkeypatch):
+    from tomopilot.bench import study
+
+    out = tmp_path / "halves"
+    told = []
+
+    class Stops(study.Simulated):
+        def __call__(self, design):
+            if len(told) == 4:
+                raise KeyboardInterrupt
+            told.append(design)
+            return super().__call__(design)
+
+    words = ("--prior", brain, "--out", out, *SHORT, "--budget", 5, "--start", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "Simulated", Stops)
+        assert call("simulate", f"{pictures}::0", *words).status != 0
+    assert len(told) == 4 and call("resume", out).status == 0
+    folders = out, scanned
+    ours, theirs = (json.loads((one / "summary.json").read_text())["images"][0] for one in folders)
+    for key in ("designs", "psnr", "ssim", "spread", "surprise"):
+        assert ours[key] == theirs[key], key
+
+
+REFUSED = {
+    "'tiny' is of real images, but complex ones": ("--prior", "TINY"),
+    "the budget is 33 measurements, but Fourier.* has 32": ("--budget", 33),
+    "fbp is for radon alone; mri takes soft": ("--posterior", "fbp"),
+    "tv is for radon alone": ("--posterior", "tv"),
+    "k-space has none; leave --bins out": ("--bins", 40),
+    "photons are counted of projections": ("--noise", "poisson:1e4"),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_does_not_fit_kspace_is_refused(call, brain, tiny, pictures, tmp_path, words):
+    changes = [tiny if word == "TINY" else word for word in REFUSED[words]]
+    prior = () if "--prior" in changes else ("--prior", brain)
+    policy = ("--policy", "uniform") if "--posterior" in changes else ()
+    outcome = call("simulate", f"{pictures}::0", *prior, "--out", tmp_path, *SHORT, *policy, *changes)
+    assert outcome.status == 2 and outcome.err.count("\n") == 1
+    assert re.search(words, outcome.err), outcome.err
+
+
+def test_what_does_not_fit_projections_is_refused(call, brain, tiny, pictures, tmp_path):
+    for words, message in (
+        (("--prior", brain), "'brain' is of complex images, but real ones"),
+        (("--prior", tiny, "--policy", "low-to-high"), "low-to-high is an order of k-space rows"),
+        (("--prior", tiny, "--posterior", "inpaint"), "inpaint is for mri alone"),
+    ):
+        outcome = call("simulate", f"{pictures}::0", "--out", tmp_path, *words)
+        assert outcome.status == 2 and message in outcome.err, outcome.err
+
+
+def test_negative_values_are_no_magnitude(call, brain, pictures, tmp_path):
+    np.save(tmp_path / "negative.npy", np.load(pictures)[0] - 0.1)
+    outcome = call("simulate", tmp_path / "negative.npy", "--prior", brain, "--out", tmp_path / "run", *SHORT)
+    assert outcome.status == 2 and "magnitudes, which are 0 or more" in outcome.err
+
+
+def test_phases_hang_on_seed_and_name_alone():
+    image, other = (NamedImage(name, torch.ones(8, 8)) for name in ("a", "b"))
+    first = make_truth("mri", image, 0)
+    torch.testing.assert_close(make_truth("mri", image, 0), first, rtol=0, atol=0)
+    assert not torch.allclose(make_truth("mri", image, 1), first)
+    assert not torch.allclose(make_truth("mri", other, 0), first)
+    kspace = Fourier((8, 8)).forward(first[None])
+    assert (to_channels(kspace.flip(1, 2).conj()) - to_channels(kspace)).abs().max() > 0.1  # no real image

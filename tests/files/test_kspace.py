@@ -1,0 +1,88 @@
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tomopilot.files.images import InputFileError
+from tomopilot.files.kspace import FORMAT, KspaceFile, check_centred, read_kspace, write_kspace
+from tomopilot.files.nexus import read_scan
+from tomopilot.measure.fourier import Fourier
+
+SHAPES = [(16, 16), (15, 16), (16, 13), (15, 13)]
+
+
+def blob(shape) -> torch.Tensor:
+    h, w = shape
+    down, right = torch.arange(h)[:, None] - h / 2.5, torch.arange(w) - w / 2
+    magnitude = torch.exp(-(down.square() + right.square()) / 20)
+    return torch.stack([magnitude * torch.cos(down / 5), magnitude * torch.sin(down / 5)])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("coils", [False, True])
+def test_our_own_kspace_is_centred_and_a_shifted_one_is_not(shape, coils):
+    kspace = Fourier(shape).forward(blob(shape)[None])[0].numpy()
+    kspace = np.stack([kspace, 0.5 * kspace]) if coils else kspace
+    check_centred(kspace)
+    with pytest.raises(ValueError, match=r"in row (0|1|14|15),.*about row (7|8), column (6|8).*not centred"):
+        check_centred(np.fft.ifftshift(kspace, axes=(-2, -1)))
+
+
+@pytest.mark.parametrize("bad", [np.zeros((8, 8)), np.zeros((2, 8), complex), np.zeros(8, complex)])
+def test_what_cannot_be_kspace_is_refused(bad):
+    with pytest.raises(ValueError, match="expected complex"):
+        check_centred(bad)
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_kspace_without_energy_is_refused(value):
+    with pytest.raises(ValueError, match="empty or"):
+        check_centred(np.full((8, 8), value, complex))
+
+
+def scan(**changes) -> KspaceFile:
+    random = np.random.default_rng(0)
+
+    def numbers(*shape):
+        return (random.normal(size=shape) + 1j * random.normal(size=shape)).astype(np.complex64)
+
+    fields = {
+        "values": numbers(3, 6),
+        "rows": np.array([4, 3, 5]),
+        "reconstruction": numbers(8, 6),
+        "uncertainty": random.random((8, 6)).astype(np.float32),
+        "samples": numbers(2, 8, 6),
+        "scores": random.random((2, 8)).astype(np.float32),
+        "name": "slices.npz::3",
+        "provenance": {"seed": "1"},
+    }
+    return KspaceFile(**{**fields, **changes})
+
+
+def test_round_trip(tmp_path):
+    write_kspace(tmp_path / "scan.h5", scan())
+    found = read_kspace(tmp_path / "scan.h5")
+    for field, value in vars(scan()).items():
+        np.testing.assert_array_equal(getattr(found, field), value)
+    with h5py.File(tmp_path / "scan.h5") as file:
+        assert file.attrs["format"] == FORMAT and "row h // 2" in file["kspace/rows"].attrs["meaning"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_it_does_not_claim_to_be_nxtomo(tmp_path):
+    write_kspace(tmp_path / "scan.h5", scan())
+    with pytest.raises(InputFileError):
+        read_scan(tmp_path / "scan.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(InputFileError, match="written by tomopilot"):
+        read_kspace(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("values", np.zeros((3, 6))), ("rows", np.zeros(2, int)), ("samples", np.zeros((2, 6, 8), complex))],
+)
+def test_arrays_that_do_not_belong_together_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        scan(**{field: value})
