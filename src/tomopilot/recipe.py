@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -38,7 +39,7 @@ from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.inflated import Inflated
-from tomopilot.posterior.posterior import Posterior
+from tomopilot.posterior.posterior import Guidance, Posterior
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.prior.phase import smooth_phase, with_phase
@@ -65,32 +66,23 @@ def _dps(prior: Denoiser, scale: float) -> Posterior:
     return DiffusionPosterior(prior, DPS(scale=scale), ddpm(250, scale), eta=0.27)  # about ancestral
 
 
-def _prox(prior: Denoiser, scale: float) -> Posterior:
-    return DiffusionPosterior(prior, Prox(), logarithmic(5 * scale, 0.04 * scale, 50))
+def _estimator(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
+    return DiffusionPosterior(prior, guidance, logarithmic(5 * scale, 0.04 * scale, 50))
 
 
-def _scout(prior: Denoiser, scale: float) -> Posterior:
+def _scout(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
     cold, warm = logarithmic(5 * scale, 0.06 * scale, 15), logarithmic(0.7 * scale, 0.06 * scale, 3)
-    return DiffusionPosterior(prior, Prox(), cold, warm=warm, refresh=24)
-
-
-def _inpaint(prior: Denoiser, scale: float) -> Posterior:
-    return DiffusionPosterior(prior, Inpaint(), logarithmic(5 * scale, 0.04 * scale, 50))
-
-
-def _scout_inpaint(prior: Denoiser, scale: float) -> Posterior:
-    cold, warm = logarithmic(5 * scale, 0.06 * scale, 15), logarithmic(0.7 * scale, 0.06 * scale, 3)
-    return DiffusionPosterior(prior, Inpaint(), cold, warm=warm)
+    return DiffusionPosterior(prior, guidance, cold, warm=warm, refresh=24)
 
 
 POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
     "soft": _soft,
     "hard": _hard,
     "dps": _dps,
-    "prox": _prox,
-    "scout": _scout,
-    "inpaint": _inpaint,
-    "scout-inpaint": _scout_inpaint,
+    "prox": partial(_estimator, guidance=Prox()),
+    "scout": partial(_scout, guidance=Prox()),
+    "inpaint": partial(_estimator, guidance=Inpaint()),
+    "scout-inpaint": partial(_scout, guidance=Inpaint()),
 }
 AUTO = "scout:prox"
 PRIOR_FREE: dict[str, Callable[[], Posterior]] = {
