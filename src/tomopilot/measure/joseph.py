@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 GRID = 403200  # steps of a quarter turn to which angles are rounded, 0.8 arc seconds each
-AT_ONCE = 2**20  # weights that are worked out in one go, so that the processor's cache holds them
+AT_ONCE = 2**18  # weights that are worked out in one go, so that the processor's cache holds them
 
 
 class Folded(NamedTuple):
@@ -131,18 +131,20 @@ def _strides(size: int) -> Int[Tensor, "3 views"]:
 
 
 def _sparse(parts: Iterable[tuple[Tensor, Tensor]], per_row: int, shape: tuple[int, int]) -> Tensor:
-    """A CSR matrix with equally many entries in each row, from its columns and values in order."""
-    columns = values = torch.empty(0)
-    done = 0
+    """A CSR matrix of the weights that are not 0, from `per_row` columns and weights of each row."""
+    counts, columns, values = [], [], []
     for column, value in parts:
-        if not done:
-            columns, values = (part.new_empty(per_row * shape[0]) for part in (column, value))
-        columns[done : done + len(column)], values[done : done + len(column)] = column, value
-        done += len(column)
-    starts = torch.arange(shape[0] + 1, dtype=torch.int32, device=columns.device) * per_row
+        counts.append((value != 0).reshape(-1, per_row).sum(1))
+        kept = value.nonzero()[:, 0]
+        columns.append(column[kept])
+        values.append(value[kept])
+    ends = torch.cat(counts).cumsum(0).int()
+    starts = torch.cat([ends.new_zeros(1), ends])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            starts, torch.cat(columns), torch.cat(values), shape, check_invariants=False
+        )
 
 
 class Product(torch.autograd.Function):
