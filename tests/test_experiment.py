@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.policy import Greedy, InOrder, bisect_order
+from tomopilot.design.policy import Greedy, InOrder, bisect_order, centre_order
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import surprise
 from tomopilot.experiment import Experiment, run
+from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior, Metered
@@ -336,3 +339,33 @@ def test_batches_are_all_of_the_data(counts, rng):
     x = torch.rand(1, SIZE, SIZE, generator=rng)
     torch.testing.assert_close(sum(part.gradient(x) for part in parts), data.gradient(x))
     assert all(0 < len(part) <= 8 * len(counts) for part in parts)
+
+
+def complex_experiment() -> Experiment:
+    prior = GaussianPrior(torch.full((2, SIZE, SIZE), 0.3), 0.04 * torch.eye(2 * SIZE**2))
+    posterior = DiffusionPosterior(prior, Inpaint(), logarithmic(2.0, 0.05, 4))
+    return Experiment(
+        Fourier((SIZE, SIZE)), NOISE, posterior, Greedy(variance, InOrder(centre_order(SIZE)), 2), count=3
+    )
+
+
+def test_rows_of_kspace_go_through_the_same_loop(rng):
+    experiment = complex_experiment()
+    truth = torch.rand(2, SIZE, SIZE, generator=rng)
+    steps = list(run(experiment, Simulated(truth, experiment.operator, NOISE), until=budget(SIZE)))
+    assert [step.design for step in steps[:2]] == [4, 3] and steps[0].setting == 4
+    assert sorted(experiment.designs) == list(range(SIZE)) and not experiment.free
+    assert all(value is None or value > 0 for value in experiment.surprises)
+    after = experiment.draws().guess - truth
+    assert after.square().mean().sqrt() < (truth - 0.3).square().mean().sqrt() / 2
+
+
+def test_complex_values_of_projections_and_real_ones_of_kspace_are_refused():
+    with pytest.raises(ValueError, match=r"complex \(torch.complex64\), but Radon.*real numbers; take line"):
+        new().tell(0, torch.zeros(SIZE, dtype=torch.complex64))
+    for values in (torch.zeros(SIZE), torch.zeros(SIZE, dtype=torch.int32)):
+        with pytest.raises(ValueError, match=r"are real .*but Fourier.*complex numbers; keep the phase"):
+            complex_experiment().tell(0, values)
+    assert Operator.complex_values.fget(OPERATOR) is OPERATOR.complex_values is False
+    operator = Fourier((SIZE, SIZE))
+    assert Operator.complex_values.fget(operator) is operator.complex_values is True

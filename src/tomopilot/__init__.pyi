@@ -19,9 +19,9 @@ from .posterior.guidance.dps import DPS as DPS
 from .posterior.guidance.prox import Prox as Prox
 from .posterior.guidance.inpaint import Inpaint as Inpaint
 from .posterior.classical import FilteredBackProjection as FilteredBackProjection
-from .posterior.classical import TotalVariation as TotalVariation
+from .posterior.classical import TotalVariation as TotalVariation, ZeroFilled as ZeroFilled
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy
-from .design.policy import bisect_order as bisect_order
+from .design.policy import bisect_order as bisect_order, centre_order as centre_order
 from .design.acquisition import variance as variance
 from .design.stopping import budget as budget, certain as certain
 from .simulate.instrument import Simulated as Simulated
