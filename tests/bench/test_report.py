@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tomopilot.bench import plots
-from tomopilot.bench.report import Pictures, compare_report, simulate_report
+from tomopilot.bench.comparison_page import compare_report
+from tomopilot.bench.plots import Pictures
+from tomopilot.bench.scan_page import simulate_report
 
 SETTINGS = {
     "version": "0.1.0",

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tomopilot.bench.comparison_page import compare_report
 from tomopilot.bench.plots import Pictures
-from tomopilot.bench.report import compare_report, simulate_report
+from tomopilot.bench.scan_page import simulate_report
 from tomopilot.bench.study import Judge, Plan, Row, Scan, finish, recall, scans
 from tomopilot.bench.summary import method_of, summarise
 from tomopilot.files.archive import Archive

@@ -1,0 +1,141 @@
+"""The page of a comparison: curves, effort, chosen designs."""
+
+from html import escape
+from pathlib import Path
+
+from tomopilot.bench import plots
+from tomopilot.bench.page import (
+    MISSING,
+    figure,
+    header,
+    plural,
+    ranged,
+    show,
+    table,
+    write_page,
+)
+from tomopilot.bench.plots import judged, looks, method_label, number
+
+FIXED_POLICIES = ("uniform", "random", "low-to-high", "equispaced", "replay")
+
+
+def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
+    """The page of a comparison, `report.html`, with a PNG beside it of each of its figures.
+
+    summary: `methods` holds the curves; `setting_unit` is "degrees" unless given
+    rows: those of `results.csv`
+    """
+    several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
+    methods = {method_label(method, several): method for method in summary["methods"]}
+    parts = [header("Tomopilot comparison", compare_headline(methods, rows), summary)]
+    named = {"psnr": ("PSNR", "PSNR (dB)"), "ssim": ("SSIM", "SSIM")}
+    named["estimate_seconds"] = ("Time of an estimate", "seconds")
+    for metric, (name, label) in named.items():
+        if any(judged(method, metric) for method in methods.values()):
+            parts.append(f"<h2>{name} against measurements</h2>")
+            png = plots.curves(methods, metric, label)
+            parts.append(
+                figure(out, f"{metric}.png", png, f"{name} of each method", bands_caption(methods, rows))
+            )
+            parts.append(table_of_counts(methods, metric) if metric == "psnr" else "")
+    parts.append(table_of_methods(methods))
+    parts.append(chosen_section(out, methods, rows, summary.get("setting_unit", "degrees"), several))
+    write_page(out, "Tomopilot comparison", parts)
+
+
+def compare_headline(methods: dict[str, dict], rows: list[dict]) -> str:
+    images, seeds = tally(rows)
+    longest = max((int(row["count"]) for row in rows), default=0)
+    words = [f"{plural(len(methods), 'method')}, {plural(images, 'image')}, {plural(seeds, 'seed')}"]
+    words += [f"up to {plural(longest, 'measurement')}"]
+    reached = {
+        name: to_30db for name, m in methods.items() if (to_30db := number(m.get("measurements_to_30db")))
+    }
+    if reached:
+        first = min(reached, key=lambda name: reached[name])
+        words += [f"30 dB first with {first} ({reached[first]:.3g})"]
+    return ", ".join(words)
+
+
+def bands_caption(methods: dict[str, dict], rows: list[dict]) -> str:
+    images, seeds = tally(rows)
+    scans = sorted(
+        {int(n) for method in methods.values() for p in method["curve"].values() if (n := p.get("n"))}
+    )
+    points = f"; {ranged(scans)} scans per point" if scans else ""
+    caption = f"Lines: mean over {plural(images, 'image')} and {plural(seeds, 'seed')}{points}. "
+    if scans == [1]:
+        return caption + "No bands: one scan has no standard error."
+    caption += "Bands: plus and minus two standard errors of the mean, between scans. "
+    return caption + "Dashed: without a learned prior."
+
+
+def table_of_counts(methods: dict[str, dict], metric: str) -> str:
+    points = {name: {n: (m, e) for n, m, e in judged(method, metric)} for name, method in methods.items()}
+    rows = []
+    for n in sorted(set().union(*points.values())):
+        best = max(column[n][0] for column in points.values() if n in column)
+        rows.append([str(n), *(show_mean(column.get(n), best) for column in points.values())])
+    note = '<p class="note">PSNR in dB, mean ± two standard errors; bold: the highest mean of the row.</p>'
+    return table(["Measurements", *map(escape, methods)], rows) + note
+
+
+def show_mean(point: tuple[float, float | None] | None, best: float) -> str:
+    if point is None:
+        return MISSING
+    value, error = point
+    text = show(value, ".2f") if error is None else f"{value:.2f} ± {error:.2f}"
+    return f"<b>{text}</b>" if value == best else text
+
+
+def table_of_methods(methods: dict[str, dict]) -> str:
+    heads = ["Method", "Images", "Measurements to 30 dB", "Seconds per step", "Seconds per judged estimate"]
+    rows = [
+        [
+            escape(name),
+            show(method.get("images"), ".0f"),
+            show(method.get("measurements_to_30db"), ".3g", missing="not reached"),
+            show(method.get("seconds_per_step"), "#.3g"),
+            show(method.get("estimate_seconds"), "#.3g"),
+        ]
+        for name, method in methods.items()
+    ]
+    note = (
+        "A step: from one measurement to the next design. An estimate: the reconstruction judged at a count."
+    )
+    return f'<h2>Effort</h2>{table(heads, rows)}<p class="note">{note}</p>'
+
+
+def chosen_section(out: Path, methods: dict[str, dict], rows: list[dict], unit: str, several: bool) -> str:
+    """Adaptive methods each, fixed policies once: they choose the same whatever the posterior."""
+    panels: dict[str, tuple[list[float], str]] = {}
+    fixed = set()
+    for (name, method), look in zip(methods.items(), looks(methods).values(), strict=True):
+        policy = str(method["policy"])
+        mine = [number(row["setting"]) for row in rows if method_label(row, several) == name]
+        settings = [setting for setting in mine if setting is not None]
+        if not settings or policy in fixed:
+            continue
+        if policy.partition(":")[0] in FIXED_POLICIES:
+            fixed.add(policy)
+            panels[policy] = settings, "#8a8f98"
+        else:
+            panels[name] = settings, look.colour
+    if not panels:
+        return ""
+    images, seeds = tally(rows)
+    bins = "in bins of 10 degrees, modulo 180" if unit == "degrees" else f"by {escape(unit)}"
+    caption = (
+        f"Number of measurements {bins}, all counts, summed over {plural(images, 'image')} "
+        f"and {plural(seeds, 'seed')}; the same scale in every panel. "
+        "Grey: policies that do not look at the data."
+    )
+    what = "angles" if unit == "degrees" else f"{unit}s"
+    return f"<h2>Chosen {escape(what)}</h2>" + figure(
+        out, "angles.png", plots.chosen(panels, unit), f"Chosen {what} of each method", caption
+    )
+
+
+def tally(rows: list[dict]) -> tuple[int, int]:
+    """How many different images and seeds there are."""
+    return len({row["image"] for row in rows}), len({row["seed"] for row in rows})

@@ -1,0 +1,165 @@
+"""The page of one run: what was measured, what was made of it."""
+
+from html import escape
+from pathlib import Path
+
+from tomopilot.bench import plots
+from tomopilot.bench.page import (
+    MISSING,
+    duration,
+    figure,
+    final,
+    header,
+    mean,
+    plural,
+    ranged,
+    show,
+    table,
+    total,
+    write_page,
+)
+from tomopilot.bench.plots import Pictures
+
+SHOWN = 8  # images with full panels; the table has them all
+COLUMNS = {  # of the table of steps: key -> heading, format
+    "psnr": ("PSNR (dB)", ".2f"),
+    "ssim": ("SSIM", ".3f"),
+    "rmse": ("RMSE", "#.3g"),
+    "spread": ("Spread", "#.3g"),
+    "surprise": ("Surprise (z)", ".2f"),
+    "seconds": ("Seconds", ".2f"),
+    "network_evaluations": ("Network evaluations", ".0f"),
+}
+
+
+def simulate_report(out: Path, summary: dict, pictures: list[Pictures]) -> None:
+    """The page of one run, `report.html`, with `reconstruction-<i>.png`, `angles-<i>.png`, `quality-<i>.png`.
+
+    pictures: in the order of `summary["images"]`; the first eight are shown
+    """
+    images = summary["images"]
+    parts = [header(f"Tomopilot {summary.get('policy', '')} scan", scan_headline(images), summary)]
+    if len(images) > 1:
+        parts.append(table_of_images(images, shown=min(SHOWN, len(pictures))))
+    for i, (image, shown) in enumerate(zip(images[:SHOWN], pictures, strict=False)):
+        parts.append(image_section(out, i, image, shown, summary.get("range")))
+    write_page(out, "Tomopilot scan", parts)
+
+
+def scan_headline(images: list[dict]) -> str:
+    """What a colleague would ask first: how many measurements, how good, how long."""
+    counts = sorted({len(image["designs"]) for image in images})
+    psnrs = [last for image in images if (last := final(image, "psnr"))]
+    times = [total(image, "seconds") for image in images]
+    many = len(images) > 1
+    words = [f"{len(images)} images"] if many else []
+    words += [plural(ranged(counts), "measurement") + " each" * many]
+    if psnrs:
+        early = f" after {psnrs[0][1]}" if not many and psnrs[0][1] < counts[0] else ""
+        words += [f"{mean(psnr for psnr, _ in psnrs):.1f} dB{early}" + " on average" * many]
+    return ", ".join([*words, duration(mean(times)) + " per image" * many])
+
+
+def image_section(out: Path, i: int, image: dict, pictures: Pictures, span: list[float] | None) -> str:
+    unit = image.get("setting_unit", "degrees")
+    name = escape(str(image["image"]))
+    what, tops = (
+        ("Estimate and samples", "uncertainties")
+        if pictures.truth is None
+        else ("Truth, estimate and samples", "errors and uncertainties")
+    )
+    psnr = "PSNR where it was judged; spread" if final(image, "psnr") else "No truth to judge against; spread"
+    return "\n".join(
+        [
+            f'<h2 id="image-{i}">{name}</h2>',
+            f'<p class="note">{escape(scan_headline([image]))}{split(image)}</p>',
+            alarm(image),
+            figure(
+                out,
+                f"reconstruction-{i}.png",
+                plots.reconstruction(pictures, span),
+                f"Reconstruction of {image['image']}",
+                f"{what} share one grey scale; the largest {tops} may exceed their colour bars.",
+            ),
+            '<div class="pair">',
+            figure(
+                out,
+                f"angles-{i}.png",
+                plots.angles(image["settings"], unit, pictures.estimate.shape[0]),
+                f"Chosen settings of {image['image']}",
+                order_caption(image["settings"], unit),
+            ),
+            figure(
+                out,
+                f"quality-{i}.png",
+                plots.quality(image),
+                f"Quality of {image['image']} against the number of measurements",
+                f"{psnr}: the mean standard deviation of the samples.",
+            ),
+            "</div>",
+            table_of_steps(image, unit),
+        ]
+    )
+
+
+def order_caption(settings: list, unit: str) -> str:
+    where = (
+        "Chosen angles; later ones lie further out"
+        if unit == "degrees"
+        else "Chosen rows, the first at the top"
+    )
+    return (
+        f"{where}. {'Numbers and colours' if len(settings) <= plots.NUMBERED else 'Colours'} give the order."
+    )
+
+
+def table_of_steps(image: dict, unit: str) -> str:
+    columns = {key: column for key, column in COLUMNS.items() if image.get(key)}
+    heads = ["Measurement", "Angle (°)" if unit == "degrees" else unit.capitalize()]
+    steps = [
+        [str(n), show(setting, ".6g"), *(show(image[key][n - 1], form) for key, (_, form) in columns.items())]
+        for n, setting in enumerate(image["settings"], 1)
+    ]
+    heads += [head for head, _ in columns.values()]
+    return f"<details open><summary>Every measurement</summary>{table(heads, steps)}</details>"
+
+
+def table_of_images(images: list[dict], shown: int) -> str:
+    keys = [key for key in ("psnr", "ssim", "rmse", "spread") if any(final(image, key) for image in images)]
+    heads = ["Image", "Measurements", *(COLUMNS[key][0] for key in keys), "Seconds", "Network evaluations"]
+    rows = [
+        [
+            f'<a href="#image-{i}">{escape(str(image["image"]))}</a>'
+            if i < shown
+            else escape(str(image["image"])),
+            str(len(image["designs"])),
+            *(show_final(image, key) for key in keys),
+            show(total(image, "seconds"), ".1f"),
+            show(total(image, "network_evaluations"), ".0f"),
+        ]
+        for i, image in enumerate(images)
+    ]
+    rest = f" Pictures follow for the first {shown}." if shown < len(images) else ""
+    return f'<h2>All images</h2><p class="note">After the last measurement.{rest}</p>{table(heads, rows)}'
+
+
+def show_final(image: dict, key: str) -> str:
+    if (last := final(image, key)) is None:
+        return MISSING
+    early = f" (after {last[1]})" if last[1] < len(image["designs"]) else ""
+    return show(last[0], COLUMNS[key][1]) + early
+
+
+def split(image: dict) -> str:
+    times = [f"{escape(str(part))} {duration(s)}" for part, s in (image.get("split") or {}).items()]
+    return "; with all estimates: " * bool(times) + ", ".join(times)
+
+
+def alarm(image: dict) -> str:
+    if (at := image.get("alarm")) is None:
+        return ""
+    text = (
+        f"Measurement {escape(str(at))} raised the alarm: the data do not look like the prior. From there "
+        "on, angles were taken in uniform order; compare the estimate with the one without the prior."
+    )
+    return f'<p class="alarm">{text}</p>'
