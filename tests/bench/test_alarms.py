@@ -22,3 +22,9 @@ def test_a_fitted_alarm_rings_on_lasting_surprise():
 def test_too_little_to_fit():
     with pytest.raises(ValueError, match="scan longer"):
         fit([[None, 1.0]])
+
+
+def test_one_odd_scan_among_many_does_not_make_it_deaf():
+    quiet, odd = [[None, 1.0, 2.0, 0.5, 1.5]] * 19, [[None, 50.0, 50.0, 50.0, 50.0]]
+    alarm = fit([*quiet, *odd])
+    assert [alarm(surprises) for surprises in quiet] == [None] * 19 and alarm(odd[0]) is not None

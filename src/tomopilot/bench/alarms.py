@@ -12,21 +12,23 @@ from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm
 from tomopilot.experiment import run
 
-RESERVE = 1.25  # a fitted threshold over the highest sum of any scan it was fitted on
+QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet ...
+RESERVE = 1.25  # ... with this factor between their highest sum and the threshold
 
 
 def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
-    """The alarm that these scans' surprises leave quiet.
+    """The alarm that nearly all of these scans' surprises leave quiet.
 
     Its drift is one standard deviation above their mean logarithm, its threshold a quarter above the highest
-    cumulative sum of any.
+    cumulative sum of a share `QUIET` of them: one odd scan does not make it deaf.
     """
     logs = [math.log(value) for surprises in scanned for value in surprises if value]
     if len(logs) < 2:
         raise ValueError(f"an alarm cannot be fitted to {len(logs)} predicted measurements; scan longer")
     drift = mean(logs) + stdev(logs)
     quiet = Alarm(drift, math.inf)
-    return Alarm(drift, RESERVE * max(quiet.peak(surprises) for surprises in scanned))
+    peaks = sorted(quiet.peak(surprises) for surprises in scanned)
+    return Alarm(drift, RESERVE * peaks[math.ceil(QUIET * len(peaks)) - 1])
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,6 @@ def check_centred(kspace: np.ndarray) -> None:
     if corners > centre:
         row, column = np.unravel_index(int(energy.argmax()), energy.shape)
         raise ValueError(
-            f"k-space is strongest in row {row}, column {column} and the corners; expected were "
-            f"row {h // 2}, column {w // 2}: it is not centred; apply fftshift to its last two axes"
+            f"k-space is strongest in row {row}, column {column} and the corners; expected was "
+            f"about row {h // 2}, column {w // 2}: it is not centred; apply fftshift to its last two axes"
         )
