@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tomopilot import __version__
-from tomopilot.terminal import bar, cell, number, table
+from tomopilot.terminal import bar, cell, sentence, table, table_of_methods, table_of_steps
 
 if TYPE_CHECKING:
     from tomopilot.bench.study import Plan, Row
@@ -403,7 +403,7 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     with bar(len(scans(plan)) * plan.budget, about["kind"]) as report:
         for row in follow_all(plan, out / RECORD, workers):
             rows.append(row)
-            report(len(rows), _sentence(row, plan.budget), True)
+            report(len(rows), sentence(row, plan.budget), True)
     images = [plan.label(image) for image in plan.images]
     rows.sort(key=lambda row: (images.index(row["image"]), plan.methods.index(method_of(row))))
     facts = {key: about[key] for key in ("version", "command")}
@@ -415,43 +415,10 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(summary))
     elif about["kind"] == "simulate":
-        _table_of_steps(rows)
+        table_of_steps(rows)
     else:
-        _table_of_methods(summary["methods"], len(plan.images))
+        table_of_methods(summary["methods"], len(plan.images))
     typer.echo(f"report: {out / 'report.html'}", err=as_json)
-
-
-def _table_of_steps(rows: list["Row"]) -> None:
-    head = ("image", "count", "setting", "PSNR dB", "SSIM", "spread", "s to next", "evaluations")
-    digits = {"setting": 1, "psnr": 2, "ssim": 3, "spread": 4, "seconds": 2, "network_evaluations": 0}
-    cells = [
-        (row["image"], str(row["count"]), *(number(row[key], places) for key, places in digits.items()))
-        for row in rows
-    ]
-    table("steps", head, cells)
-
-
-def _table_of_methods(methods: list[dict[str, Any]], images: int) -> None:
-    counts = sorted({int(count) for entry in methods for count in entry["curve"]})
-    shown = counts if len(counts) <= 8 else [c for c in counts if c % 5 == 0 or c == counts[-1]][-8:]
-    priors = {entry["prior"] for entry in methods if entry["prior"]}
-    rows = []
-    for entry in methods:
-        points = [entry["curve"].get(str(count), {}) for count in shown]
-        cells = [f"{number(p.get('psnr_mean'), 2)} ± {number(p.get('psnr_two_se'), 2)}" for p in points]
-        words = (entry["posterior"], entry["policy"], entry["prior"] if len(priors) > 1 else None)
-        to_target, seconds = number(entry["measurements_to_30db"], 1), number(entry["seconds_per_step"], 2)
-        rows.append((" + ".join(filter(None, words)), *cells, to_target, seconds))
-    head = ("method", *(f"PSNR at {count}" for count in shown), "to 30 dB", "s to next")
-    table(f"mean ± two standard errors over {images} images", head, rows)
-
-
-def _sentence(row: "Row", budget: int) -> str:
-    method = f"{row['posterior']}+{row['policy']}"
-    quality = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
-    unit = row.get("setting_unit", "degrees").replace("degrees", "deg")
-    measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} {unit}"
-    return f"{measured}{quality}, {row['seconds']:.1f} s"
 
 
 def _words(text: str) -> list[str]:
