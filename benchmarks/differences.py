@@ -14,8 +14,8 @@ from tomopilot.bench.summary import mean_and_two_se
 
 def read(path: str, name: str) -> dict[tuple[int, str], float]:
     """PSNR by count and image of the method `posterior+policy`."""
-    place, _, method = name.rpartition("::")
-    with open(place or path, newline="") as file:
+    other, elsewhere, method = name.rpartition(".csv::")
+    with open(f"{other}.csv" if elsewhere else path, newline="") as file:
         rows = [row for row in csv.DictReader(file) if f"{row['posterior']}+{row['policy']}" == method]
     return {(int(row["count"]), row["image"]): float(row["psnr"]) for row in rows if row["psnr"]}
 
