@@ -139,9 +139,9 @@ class Calibration:
         for method in self.plan.methods:
             own = [row for row in rows if method_of(row) == method]
             counts = sorted({row["count"] for row in own})
-            points = {str(count): point([row for row in own if row["count"] == count]) for count in counts}
-            methods.append({**asdict(method), "curve": points})
-            fitted[method.estimator] = {count: fit(own, int(count)) for count in points}
+            judged = {str(count): [row for row in own if row["count"] == count] for count in counts}
+            methods.append({**asdict(method), "curve": {n: point(rows) for n, rows in judged.items()}})
+            fitted[method.estimator] = {n: fit(rows) for n, rows in judged.items()}
         return {
             "at": self.plan.at, "coverage_floor": floor, "methods": methods, "fitted": {"inflation": fitted}
         }  # fmt: skip
@@ -183,13 +183,13 @@ def inflation(posterior: Posterior, count: int) -> float:
     return posterior.factor(count) if isinstance(posterior, Inflated) else 1.0
 
 
-def fit(rows: list[Row], count: int) -> float | None:
+def fit(rows: list[Row]) -> float | None:
     """The factor with which spread and error would be the same in the (geometric) mean over images.
 
     Pooled over images, the few that are still unresolved would decide for all.
     """
-    own = [row for row in rows if row["count"] == count and row["spread_over_error"]]
-    return geometric_mean(row["inflation"] / row["spread_over_error"] for row in own) if own else None
+    known = [row for row in rows if row["spread_over_error"]]
+    return geometric_mean(row["inflation"] / row["spread_over_error"] for row in known) if known else None
 
 
 def unseen(judge: Judge, samples: Float[Tensor, "k *image"]) -> float | None:
