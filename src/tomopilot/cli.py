@@ -192,7 +192,7 @@ def train(
     """
     from dataclasses import replace
 
-    from tomopilot.bench.training import read_stack, write_sheets
+    from tomopilot.bench.training import read_groups, read_slices, report_prior
     from tomopilot.prior.checkpoint import load_prior
     from tomopilot.prior.train import STATE
     from tomopilot.prior.train import train as steps_of
@@ -204,13 +204,14 @@ def train(
     training = replace(training, **changes)
     if not resume and (out / STATE).exists():
         raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
-    stack = read_stack(images)
+    slices, groups = read_slices(images), read_groups(images, training.evenly)
     if validation is None:
-        if len(stack) < 2:
+        if len(slices) < 2:
             raise ValueError("one training image was given; name more, or others with --validation")
-        held, stack = stack[::20], stack[[i for i in range(len(stack)) if i % 20]]
+        kept, held = [i for i in range(len(slices)) if i % 20], slices[::20]
+        slices, groups = [slices[i] for i in kept], groups and [groups[i] for i in kept]
     else:
-        held = read_stack([validation])
+        held = read_slices([validation])
     _writable(out)
     card = {**card, "seed": training.seed, "command": _command(), "hardware": _hardware(device)}
     start = None
@@ -218,8 +219,9 @@ def train(
         start = load_prior(start_from, device)
         card["started_from"] = {key: start.card.get(key) for key in ("name", "images_seen", "sha256")}
     progress = steps_of(
-        stack, training, out, validation=held, card=card, device=device, resume=resume, start=start
-    )
+        slices, training, out,
+        validation=held, card=card, groups=groups, device=device, resume=resume, start=start,
+    )  # fmt: skip
     with bar(training.steps, "training") as report:
         for at in progress:
             text = f"{at.step}/{training.steps}  {at.images_seen} images  loss {at.loss:.4f}"
@@ -231,7 +233,7 @@ def train(
                     "  validation " + " ".join(f"{k}:{v:.5f}" for k, v in at.validation.items()),
                     True,
                 )
-    write_sheets(out, stack, device)
+    report_prior(out, slices, held, device)
     typer.echo(f"the prior, its card and its sample sheet are in {out}")
 
 

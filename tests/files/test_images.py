@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from tomopilot.files.images import InputFileError, read_images
+from tomopilot.files.images import InputFileError, labels, read_images
 
 DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
@@ -323,3 +323,15 @@ def test_real_files():
         (image,) = read_images(str(path))
         tissue = image.pixels[(image.pixels > 0.2) & (image.pixels < 0.3)]
         assert abs(float(tissue.median()) - 0.25) < 0.02, "soft tissue is near water, 0.246"
+
+
+def test_labels_beside_images(tmp_path):
+    path = tmp_path / "stack.npz"
+    np.savez(path, images=np.zeros((4, 8, 8)), source=np.array(["a", "b", "a", "c"]), depth=np.arange(4))
+    assert labels(str(path), "source") == ["a", "b", "a", "c"]
+    assert labels(f"{path}::1,3", "depth") == ["1", "3"]
+    assert labels(f"{path}:/images::0-1", "source") == ["a", "b"]
+    with pytest.raises(InputFileError, match="images, source, depth, not patient"):
+        labels(str(path), "patient")
+    with pytest.raises(InputFileError, match="only npz files have an array 'source'"):
+        labels("slices.tif", "source")

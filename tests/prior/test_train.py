@@ -4,11 +4,13 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from tomopilot.bench.training import write_sheets
+from tomopilot.bench.training import likenesses, linear_denoiser, report_prior
 from tomopilot.nets.unet import FoldedUNet
 from tomopilot.prior import checkpoint
+from tomopilot.prior.augment import with_tone
 from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior
-from tomopilot.prior.train import STATE, Trainer, Training, train
+from tomopilot.prior.denoiser import Stationary
+from tomopilot.prior.train import STATE, Trainer, Training, clean_images, train, validate
 
 TINY = Training(
     network={"fold": 2, "widths": [8, 8], "groups": 4, "layers": 1},
@@ -252,11 +254,12 @@ def test_training_sees_complex_images_of_the_magnitudes(images, monkeypatch):
 
 
 def test_a_training_from_before_complex_images_resumes(tmp_path, images, monkeypatch):
-    def without_phase(training):
-        return {key: value for key, value in asdict(training).items() if key != "phase"}
+    def of_old(training):
+        later = {"phase", "tone", "evenly"}
+        return {key: value for key, value in asdict(training).items() if key not in later}
 
     with monkeypatch.context() as patch:
-        patch.setattr("tomopilot.prior.train.asdict", without_phase)
+        patch.setattr("tomopilot.prior.train.asdict", of_old)
         trained(tmp_path / "old", images, stop=4)
     assert [p.step for p in trained(tmp_path / "old", images, resume=True)] == [5, 6, 7, 8]
     with pytest.raises(ValueError, match="phase"):
@@ -288,7 +291,81 @@ def test_magnitudes_are_not_negative(tmp_path, images):
 
 
 @pytest.mark.parametrize("training", [TINY, COMPLEX], ids=["real", "complex"])
-def test_sheets_show_samples_beside_slices(tmp_path, images, training):
+def test_report_shows_samples_beside_slices_and_tells_the_card(tmp_path, images, training):
     trained(tmp_path / "tiny", images, training)
-    write_sheets(tmp_path / "tiny", images, "cpu", count=4)
+    facts = report_prior(tmp_path / "tiny", images, images, "cpu", count=4)
     assert {"samples.png", "validation.png"} <= {path.name for path in (tmp_path / "tiny").iterdir()}
+    card = load_prior(tmp_path / "tiny").card
+    assert card["linear_denoiser_loss"] == facts["linear_denoiser_loss"] > 0
+    assert card["likeness_to_training"]["validation"] == pytest.approx(
+        [1.0] * 5, abs=1e-3
+    )  # they are the same
+    assert card["likeness_to_training"]["samples"][-1] < 0.999
+    assert card["validation_mse"].keys() == facts["linear_denoiser_mse"].keys()
+
+
+def test_a_window_is_found_wherever_and_however_it_lies(rng):
+    image = torch.rand(24, 24, generator=rng)
+    others = list(torch.rand(3, 24, 24, generator=rng))
+    part = image[5:21, 3:19]  # its middle half is 8 pixels wide, at (9, 7)
+    for turned in (part, part.T, torch.rot90(part), torch.rot90(part.T, 3)):
+        (found,) = likenesses([0.5 * turned - 0.2], [*others, image], halved=False)
+        assert found.correlation == pytest.approx(1.0, abs=0.02)
+        torch.testing.assert_close(0.5 * found.window - 0.2, found.middle)
+    (stranger,) = likenesses([torch.rand(16, 16, generator=rng)], [*others, image], halved=False)
+    assert stranger.correlation < 0.8
+
+
+def test_a_flat_picture_is_like_nothing():
+    (found,) = likenesses([torch.zeros(16, 16)], [torch.ones(16, 16)], halved=False)
+    assert found.correlation == 0.0
+
+
+def test_linear_denoiser_is_the_best_of_its_kind(rng):
+    """Against the closed form for white images, and better than any other gain for coloured ones."""
+    white = torch.randn(400, 8, 8, generator=rng)
+    errors = validate(Stationary.of(white), white)
+    assert errors["1.0"] == pytest.approx(0.5, rel=0.05) and errors["0.1"] == pytest.approx(0.01, rel=0.05)
+    coloured = white.cumsum(-1).cumsum(-2) / 8
+    fitted = Stationary.of(coloured)
+    best = validate(fitted, coloured)["1.0"]
+    assert best < validate(Stationary(fitted.mean, 2 * fitted.power), coloured)["1.0"]
+    assert best < validate(Stationary(fitted.mean, fitted.power / 2), coloured)["1.0"]
+
+
+def test_linear_denoiser_needs_images_large_enough(tmp_path, images):
+    trained(tmp_path / "tiny", images)
+    with pytest.raises(ValueError, match="as large as the validation images"):
+        linear_denoiser(load_prior(tmp_path / "tiny"), images, torch.Size([32, 32]))
+
+
+def test_images_of_several_sizes_train_and_groups_are_drawn_alike(tmp_path, images, monkeypatch):
+    mixed = [*images, torch.zeros(32, 32)]
+    drawn = []
+    views = "tomopilot.prior.train.random_views"
+    real = Trainer.update.__globals__["random_views"]
+    monkeypatch.setattr(views, lambda chosen, *a, **k: drawn.extend(chosen) or real(chosen, *a, **k))
+    groups = ["many"] * 6 + ["one"]
+    list(train(mixed, replace(TINY, steps=50), tmp_path, validation=images, card={}, groups=groups))
+    alone = sum(len(image) == 32 for image in drawn)
+    assert 70 < alone < 130  # of 200, expected 100 +- 7; without groups 29 +- 5
+
+
+def test_validation_images_are_of_one_size(tmp_path, images):
+    held = [images[0], torch.zeros(32, 32)]
+    with pytest.raises(ValueError, match="validation images have several sizes"):
+        list(train(images, TINY, tmp_path, validation=held, card={}))
+
+
+def test_a_phase_needs_images_of_one_size(tmp_path, images):
+    with pytest.raises(ValueError, match="several sizes, but the recipe has a phase"):
+        list(train([*images, torch.zeros(32, 32)], COMPLEX, tmp_path, validation=images, card={}))
+
+
+def test_changed_tone_keeps_black_and_white(images):
+    clean = clean_images(images, (0.0, 1.0), 0.0)
+    grey = torch.full((200, 4, 4), -0.5)
+    rng = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(with_tone(clean, 0.5, rng), clean)
+    toned = with_tone(grey, 0.3, rng)[:, 0, 0]
+    assert toned.min() < -0.6 < -0.4 < toned.max() and ((toned > -0.5).float().mean() - 0.5).abs() < 0.12

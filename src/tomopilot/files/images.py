@@ -78,6 +78,20 @@ def single_specs(spec: str) -> list[str]:
     return [f"{source}::{name.rpartition('::')[2]}" if "::" in name else source for name in names]
 
 
+def labels(spec: str, name: str) -> list[str]:
+    """What the array `name` of an npz file says of each image of `spec`, as text."""
+    source, _, chosen = spec.rpartition("::") if "::" in spec else (spec, "", None)
+    with naming(source):
+        path = re.fullmatch(r"(.+\.npz)(?::/.*)?", source, re.IGNORECASE | re.DOTALL)
+        if path is None:
+            raise InputFileError(f"only npz files have an array {name!r} beside their images")
+        with np.load(path[1], allow_pickle=False) as arrays:
+            if name not in arrays:
+                raise InputFileError(f"its arrays are {', '.join(arrays)}, not {name}; name one of them")
+            values = arrays[name]
+        return [str(values[i]) for i in _picker(chosen)(len(values))]
+
+
 def _file(source: str, pick: Pick) -> tuple[str, Pages]:
     named = re.fullmatch(r"(.+\.(?:h5|hdf5|nxs|npz)):(/.*)", source, re.IGNORECASE | re.DOTALL)
     file, dataset = named.groups() if named else (source, "")

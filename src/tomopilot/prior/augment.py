@@ -1,23 +1,41 @@
-"""Random views of training images: rotated, scaled, cropped (paper, Sec. 4.1)."""
+"""Random views of training images: rotated, scaled, cropped (paper, Sec. 4.1), with other contrast."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+Slices = Tensor | Sequence[Tensor]  # images (n, h, w), or a list of images (h, w) that may differ in size
+
 
 def random_views(
-    images: Float[Tensor, "b h w"], crop: int, *, zoom: float, rotated: float, rng: torch.Generator
+    images: Slices, crop: int, *, zoom: float, rotated: float, rng: torch.Generator
 ) -> Float[Tensor, "b crop crop"]:
-    """One random square of each image, `crop` pixels wide.
+    """One random square of each image (h, w), `crop` pixels wide; images of one size come together.
 
     A share `rotated` of the views is turned by any angle and magnified by 1 ... `zoom`, bicubically, within
-    the image
-    where the turned square fits (reflected at its edge where not). The others are exact pixels: a quarter
-    turn, perhaps mirrored, of a square cut on the grid.
+    the image where the turned square fits (reflected at its edge where not). The others are exact pixels: a
+    quarter turn, perhaps mirrored, of a square cut on the grid.
     """
+    sizes: dict[torch.Size, list[Tensor]] = {}
+    for image in images:
+        sizes.setdefault(image.shape, []).append(image)
+    views = [_views(torch.stack(alike), crop, zoom, rotated, rng) for alike in sizes.values()]
+    return torch.cat(views)
+
+
+def with_tone(views: Float[Tensor, "b h w"], spread: float, rng: torch.Generator) -> Float[Tensor, "b h w"]:
+    """Views in [-1, 1] under random gamma curves: exponents exp(`spread` g) with standard Gaussian g."""
+    exponent = torch.exp(spread * torch.randn(len(views), 1, 1, generator=rng))
+    return 2 * ((views + 1) / 2).clamp(min=0) ** exponent - 1
+
+
+def _views(
+    images: Float[Tensor, "b h w"], crop: int, zoom: float, rotated: float, rng: torch.Generator
+) -> Float[Tensor, "b crop crop"]:
     count, side = len(images), images.shape[-1]
     if crop > side:
         raise ValueError(f"crops of {crop} pixels were asked for, but the training images are {side} wide")

@@ -109,6 +109,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def add_to_card(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes facts about a prior into its card, in place of earlier ones of the same name."""
+    write_atomically(folder / CARD, json.dumps({**read_card(folder), **facts}, indent=2).encode())
+
+
 def take_up_trust(folder: Path, fitted: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
     """Writes into a prior's card what was fitted of how far its samples can be believed, and how.
 
@@ -119,7 +124,7 @@ def take_up_trust(folder: Path, fitted: Mapping[str, Mapping[str, Any]], facts: 
     for kind, values in fitted.items():
         trust.setdefault(kind, {}).update(values)
         trust.setdefault("fitted", {})[kind] = dict(facts)
-    write_atomically(folder / CARD, json.dumps(card, indent=2).encode())
+    add_to_card(folder, {"trust": trust})
 
 
 def load_prior(

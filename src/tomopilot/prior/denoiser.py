@@ -87,6 +87,28 @@ class GaussianPrior:
         return self.mean + ((gain * modes) @ self.eigenvectors.T).reshape(x.shape)
 
 
+class Stationary:
+    """The best linear denoiser of images of one mean and power spectrum: what a network has to beat (Wiener).
+
+    mean: (*channels, 1, 1); power: (*channels, h, w), of the orthonormal Fourier transform, periodic
+    """
+
+    def __init__(self, mean: Float[Tensor, "*c 1 1"], power: Float[Tensor, "*c h w"]) -> None:
+        self.mean, self.power = mean, power
+
+    @classmethod
+    def of(cls, images: Float[Tensor, "n *c h w"]) -> "Stationary":
+        """Mean and power spectrum of images."""
+        mean = images.mean((0, -2, -1), keepdim=True)[0]
+        return cls(mean, torch.fft.fft2(images - mean, norm="ortho").abs().square().mean(0))
+
+    def __call__(self, x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
+        """mean + F* P / (P + sigma^2) F (x - mean)."""
+        gain = self.power / (self.power + per_image(sigma, x).square())
+        modes = torch.fft.fft2(x - self.mean, norm="ortho")
+        return self.mean + torch.fft.ifft2(gain * modes, norm="ortho").real
+
+
 class Metered:
     """A denoiser that counts the images it was asked to denoise, and the seconds this took."""
 

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.nets.unet import FoldedUNet
-from tomopilot.prior.augment import random_views
+from tomopilot.prior.augment import Slices, random_views, with_tone
 from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors, write_atomically
-from tomopilot.prior.denoiser import per_image
+from tomopilot.prior.denoiser import Denoiser, per_image
 from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.prior.schedule import ddpm_sigmas
 from tomopilot.prior.training import Training
@@ -81,19 +82,25 @@ class Trainer:
             ) from None
         self.average.load_state_dict(self.network.state_dict())
 
-    def update(self, images: Tensor) -> float:
-        """One step of DDPM training on random views of random images; everything random hangs on the step."""
+    def update(self, images: Slices, chances: Tensor | None = None) -> float:
+        """One step of DDPM training on random views of random images; everything random hangs on the step.
+
+        chances: (n,), of each image to be drawn, in proportion; all alike where there are none
+        """
         setup, rng = self.training, stream(self.training.seed, "train", self.step)
-        chosen = images[torch.randint(len(images), (setup.batch,), generator=rng)]
+        chances = torch.ones(len(images)) if chances is None else chances
+        chosen = torch.multinomial(chances, setup.batch, replacement=True, generator=rng)
         views = random_views(
-            to_network_range(chosen, setup.limits),
+            [to_network_range(images[i], setup.limits) for i in chosen.tolist()],
             setup.crop,
             zoom=setup.zoom,
             rotated=setup.rotated,
             rng=rng,
         )
+        if setup.tone:
+            views = with_tone(views, setup.tone, rng)
         if setup.phase:
-            shape, whole = views.shape[1:], images.shape[1:]
+            shape, whole = views.shape[1:], images[0].shape
             views = with_phase(views, smooth_phase(setup.batch, shape, setup.phase, rng=rng, whole=whole))
         views = views.to(self.device)
         noise = torch.randn(views.shape, generator=rng).to(self.device)
@@ -158,7 +165,8 @@ class Trainer:
                 f"{out} holds no training to resume ({error}); start one without --resume"
             ) from None
         now = json.loads(json.dumps(asdict(self.training)))
-        before = {"phase": 0.0, **note["training"]}  # trainings from before complex images have none
+        unset = {"phase": 0.0, "tone": 0.0, "evenly": ""}  # older trainings do not state them
+        before = unset | note["training"]
         changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
         changed = sorted(set(changed) - {"steps"})
         if changed:
@@ -186,42 +194,58 @@ def to_network_range(images: Tensor, limits: tuple[float, float]) -> Float[Tenso
     return (values - low) / (high - low) * 2 - 1
 
 
+def clean_images(images: Slices, limits: tuple[float, float], phase: float) -> Tensor:
+    """Images of one size as the network would see them without noise: (n, h, w), or (n, 2, h, w) complex."""
+    clean = torch.stack([to_network_range(image, limits) for image in images])
+    if not phase:
+        return clean
+    rng = stream("validate", "phase")
+    return with_phase(clean, smooth_phase(len(clean), clean.shape[1:], phase, rng=rng))
+
+
 @torch.no_grad()
-def validate(prior: Prior, images: Float[Tensor, "n h w"]) -> dict[str, float]:
-    """Mean squared error of the denoised image at each noise level, for images in [-1, 1]."""
-    clean = to_network_range(images, (prior.low, prior.high))
-    if prior.complex:
-        rng = stream("validate", "phase")
-        clean = with_phase(clean, smooth_phase(len(clean), clean.shape[1:], prior.card["phase"], rng=rng))
-    clean = clean.to(next(prior.parameters()).device)
+def validate(denoise: Denoiser, clean: Float[Tensor, "n *image"]) -> dict[str, float]:
+    """Mean squared error of denoised images at each noise level, for images in [-1, 1]."""
     errors = {}
     for level in LEVELS:
         noise = torch.randn(clean.shape, generator=stream("validate", str(level))).to(clean)
         sigma = torch.full((len(clean),), level)
         batches = zip((clean + level * noise).split(16), sigma.split(16), clean.split(16), strict=True)
         errors[str(level)] = sum(
-            (prior.denoise(noisy, s) - truth).square().flatten(1).mean(1).sum().item()
+            (denoise(noisy, s) - truth).square().flatten(1).mean(1).sum().item()
             for noisy, s, truth in batches
         ) / len(clean)
     return errors
 
 
+def spread_over(images: Slices, count: int) -> list[Tensor]:
+    """At most `count` of the images, evenly spread."""
+    return [images[i] for i in torch.linspace(0, len(images) - 1, min(count, len(images))).int().tolist()]
+
+
 def train(
-    images: Tensor,
+    images: Slices,
     training: Training,
     out: Path,
     *,
-    validation: Tensor,
+    validation: Slices,
     card: Mapping[str, Any],
+    groups: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
     resume: bool = False,
     start: Prior | None = None,
 ) -> Iterator[Progress]:
-    """Trains on `images` (n, h, w), saving into `out`; yields each step, so that the caller may watch."""
-    validation = validation[torch.linspace(0, len(validation) - 1, min(VALIDATED, len(validation))).long()]
+    """Trains on `images` (h, w), saving into `out`; yields each step, so that the caller may watch.
+
+    Validation images are of one size. With `groups`, one name an image, every group is drawn equally often.
+    """
     trainer = Trainer(training, device)
     _check_images(images, trainer)
     _check_images(validation, trainer)
+    if len({image.shape for image in validation}) > 1:
+        raise ValueError("the validation images have several sizes: crop or rescale them to one")
+    clean = clean_images(spread_over(validation, VALIDATED), training.limits, training.phase).to(device)
+    chances = _chances(groups or [""] * len(images))
     out.mkdir(parents=True, exist_ok=True)
     if start is not None:
         trainer.begin_from(start)
@@ -231,11 +255,11 @@ def train(
         history = [entry for entry in read_history(out) if entry["step"] <= trainer.step]
     begun, first = time.monotonic(), trainer.step
     while trainer.step < training.steps:
-        loss = trainer.update(images)
+        loss = trainer.update(images, chances)
         last = trainer.step == training.steps
         errors = None
         if last or trainer.step % training.validate_every == 0:
-            errors = validate(trainer.prior(card), validation)
+            errors = validate(trainer.prior(card).denoise, clean)
             history.append(
                 {"step": trainer.step, "images_seen": trainer.step * training.batch, "validation": errors}
             )
@@ -252,24 +276,38 @@ def train(
         )  # fmt: skip
 
 
-def _check_images(images: Tensor, trainer: Trainer) -> None:
+def _chances(groups: Sequence[str]) -> Tensor:
+    """Of each image to be drawn: all groups alike, and alike within a group."""
+    sizes = Counter(groups)
+    return torch.tensor([1 / sizes[group] for group in groups])
+
+
+def _check_images(images: Slices, trainer: Trainer) -> None:
     """Raises where images cannot be trained on: their size, the size of views of them, or their values."""
     setup, multiple = trainer.training, trainer.network.multiple
-    sides = {"crop": setup.crop, "height": images.shape[1], "width": images.shape[2]}
-    for name, side in sides.items():
+    sides = [("crop", setup.crop), *((("height", "width")[a], i.shape[a]) for i in images for a in (0, 1))]
+    for name, side in sides:
         if side % multiple or side < setup.crop:
             raise ValueError(
                 f"the {name} of the images is {side} pixels; this network wants multiples of {multiple}, "
                 f"no less than the crop of {setup.crop}: crop or rescale the images, or change the recipe"
             )
-    if setup.phase and images.min() < 0:
+    if setup.phase and len({image.shape for image in images}) > 1:
         raise ValueError(
-            f"the images go down to {images.min():g}, but the recipe has a phase, so they are magnitudes: "
+            "the images have several sizes, but the recipe has a phase, which is as wide as the image: "
+            "crop or rescale them to one size"
+        )
+    low = min(image.min().item() for image in images)
+    high = max(image.max().item() for image in images)
+    if setup.phase and low < 0:
+        raise ValueError(
+            f"the images go down to {low:g}, but the recipe has a phase, so they are magnitudes: "
             "take their absolute value, or set phase = 0 for real images"
         )
-    if to_network_range(images, setup.limits).abs().max() > 1.5:
+    ends = [to_network_range(image, setup.limits).abs().max().item() for image in images]
+    if max(ends) > 1.5:
         raise ValueError(
-            f"the images go from {images.min():g} to {images.max():g}, but the recipe's range is "
+            f"the images go from {low:g} to {high:g}, but the recipe's range is "
             f"{list(setup.range)}: rescale them or change the range"
         )
 

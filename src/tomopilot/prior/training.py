@@ -18,6 +18,8 @@ class Training:
     crop: int = 64  # pixels
     rotated: float = 0.5  # share of views turned by any angle
     zoom: float = 1.3
+    tone: float = 0.0  # spread of the logarithm of a random gamma, for images without a unit
+    evenly: str = ""  # `file`, or the npz array whose values are drawn equally often, such as source
     phase: float = 0.0  # radians, rms, see `prior.phase`; above 0, images are magnitudes of complex ones
     learning_rate: float = 5e-4
     warmup: int = 200  # steps
@@ -41,13 +43,14 @@ class Training:
             "ema": (0, 1),
             "zoom": (1, 100),
         }
-        limits |= {"phase": (0, 100)}
+        limits |= {"phase": (0, 100), "tone": (0, 3)}
         limits |= {"noise_centre": (-10, 10), "noise_width": (0.01, 100)}
         for name, (low, high) in limits.items():
             self._check(name, _number(getattr(self, name), low, high), f"a number from {low} to {high}")
         pair = self.range
         ascending = isinstance(pair, tuple) and len(pair) == 2 and all(_number(end) for end in pair)
         self._check("range", ascending and pair[0] < pair[1], "two ascending numbers")
+        self._check("evenly", isinstance(self.evenly, str), "'file' or the name of an npz array")
         self._check("prediction", self.prediction in ("v", "epsilon"), "'v' or 'epsilon'")
         self._check("precision", self.precision in ("float32", "bfloat16"), "'float32' or 'bfloat16'")
         self._check(
