@@ -184,6 +184,10 @@ def train(
     ] = False,
     start_from: Annotated[str | None, typer.Option(help="Prior whose weights to start from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    evenly: Annotated[
+        str | None,
+        typer.Option(help="Overrides what the recipe draws equally often: file, or an npz array."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Train a prior on slices of a domain.
@@ -200,8 +204,8 @@ def train(
 
     device = pick_device(device)
     training, card = read_training(recipe)
-    changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    training = replace(training, **changes)
+    changes = {"steps": steps, "seed": seed, "evenly": evenly}
+    training = replace(training, **{key: value for key, value in changes.items() if value is not None})
     if not resume and (out / STATE).exists():
         raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
     slices, groups = read_slices(images), read_groups(images, training.evenly)

@@ -173,8 +173,9 @@ def _sheet(path: Path, samples: Tensor, slices: Slices, alike: Sequence[Likeness
         ("samples of the prior (50 steps)", samples),
         ("training slices", slices),
         ("middle of the first samples", [found.middle for found in alike]),
-        ("the training window most like it", [found.window for found in alike]),
+        ("most like it in training", [found.window for found in alike]),
     ]
+    brightest = torch.stack([picture.max() for picture in slices]).max().item()
     rows = sum(-(-len(pictures) // across) for _, pictures in bands)
     figure = Figure((1.5 * across, 1.65 * rows), layout="constrained")
     panels = figure.subplots(rows, across, squeeze=False)
@@ -183,12 +184,12 @@ def _sheet(path: Path, samples: Tensor, slices: Slices, alike: Sequence[Likeness
         panels[row, 0].set_title(title, loc="left")
         for at, picture in enumerate(pictures):
             panel = panels[row + at // across, at % across]
-            panel.imshow(picture.numpy(), cmap="gray", vmin=-1, vmax=1)
+            panel.imshow(picture.numpy(), cmap="gray", vmin=-1, vmax=brightest)
         row += -(-len(pictures) // across)
     for panel in panels.flat:
         panel.set_axis_off()
     for panel, found in zip(panels[-1], alike, strict=True):
-        panel.text(0, -1, f"{found.correlation:.2f}", fontsize="small")
+        panel.set_title(f"{found.correlation:.2f}", loc="right", fontsize="small")
     figure.savefig(path, dpi=90)
 
 
