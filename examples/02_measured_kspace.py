@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from tomopilot.files.kspace import check_centred
+from tomopilot.files.fastmri import check_centred
 from tomopilot.measure.fourier import from_kspace
 
 # The file is (coils, rows, columns), complex; points that were not measured are 0.

@@ -27,7 +27,7 @@ from tomopilot.design.policy import (
 from tomopilot.design.trust import Alarm
 from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_designs
-from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.fourier import Fourier, to_channels
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
@@ -258,6 +258,11 @@ def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None
                 f"a detector of {bins} bins was asked for, but k-space has none; leave --bins out"
             )
         return Fourier((height, width)).to(device)
+    if image.pixels.is_complex():
+        raise ValueError(
+            f"{image.name} is complex, but projections are of real images: use --operator mri, or save its "
+            "magnitude"
+        )
     if height != width:
         raise ValueError(
             f"{image.name} is {height} x {width} pixels; projections need a square image: crop or pad it"
@@ -266,9 +271,14 @@ def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None
 
 
 def make_truth(name: str, image: NamedImage, seed: int) -> Tensor:
-    """What is scanned: the image itself, for MRI with a random smooth phase that hangs on seed and name."""
+    """What is scanned: the image itself; for MRI, a real one gets a random phase that hangs on seed and name.
+
+    Complex images are two channels, their real and their imaginary part.
+    """
     if name != "mri":
         return image.pixels
+    if image.pixels.is_complex():
+        return to_channels(image.pixels)
     if image.pixels.min() < 0:
         raise ValueError(
             f"{image.name} goes down to {image.pixels.min():g}, but MRI is simulated from magnitudes, which "
@@ -301,7 +311,7 @@ def make_noise(text: str, clean: Tensor, size: int) -> Noise:
 def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
     """Raises where the prior cannot take the image: real or complex, its size, or its intensity range."""
     prior.check_shape(operator.image_shape)
-    low, high = image.pixels.min().item(), image.pixels.max().item()
+    low, high = image.shown.min().item(), image.shown.max().item()
     lowest, margin = prior.high - prior.peak, MARGIN * prior.peak
     if low < lowest - margin or high > prior.high + margin:
         raise ValueError(

@@ -56,7 +56,7 @@ IMAGES = {
     "not-a-multiple-of-4": (np.zeros((34, 34), np.float32), "34 x 34"),
     "line": (np.zeros(32), "(32,)"),
     "empty": (np.zeros((0, 0)), "(0, 0)"),
-    "complex": (np.zeros((32, 32), complex), "complex"),
+    "complex": (np.zeros((32, 32), complex), "complex, but projections are of real images"),
     "objects": (np.array([[None]]), "objects.npy"),
 }
 
@@ -286,9 +286,15 @@ def train(call, pictures, tmp_path):
 
 
 def test_train_on_mixed_sizes(call, pictures, tmp_path):
-    np.save(tmp_path / "small.npy", np.zeros((3, 28, 28), np.float32))
-    outcome = call("train", pictures, tmp_path / "small.npy", "--out", tmp_path / "prior")
-    refused(outcome, "(28, 28)", "(32, 32)")
+    (tmp_path / "recipe.toml").write_text(RECIPE + 'evenly = "file"\n')
+    np.save(tmp_path / "small.npy", np.zeros((3, 16, 16), np.float32))
+    words = ("--recipe", tmp_path / "recipe.toml", "--out", tmp_path / "prior")
+    outcome = call("train", pictures, tmp_path / "small.npy", *words)
+    assert outcome.status == 0, outcome.err
+
+
+def test_train_evenly_over_what_is_not_there(train):
+    refused(train("--evenly", "source"), "only npz files have an array 'source'")
 
 
 SIZES = {"below the crop": (3, 12, 12), "oblong": (3, 32, 28), "no multiple": (3, 33, 33), "one": (1, 32, 32)}
@@ -297,7 +303,7 @@ SIZES = {"below the crop": (3, 12, 12), "oblong": (3, 32, 28), "no multiple": (3
 @pytest.mark.parametrize("kind", SIZES)
 def test_train_on_images(kind, train, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros(SIZES[kind], np.float32))
-    names = {"below the crop": ("16", "12"), "oblong": ("(32, 28)",), "no multiple": ("33",), "one": ("one",)}
+    names = {"below the crop": ("16", "12"), "oblong": ("32 x 28",), "no multiple": ("33",), "one": ("one",)}
     refused(train(image=tmp_path / "images.npy"), *names[kind])
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tomopilot.design.policy import centre_order
-from tomopilot.files.kspace import check_centred, read_kspace
+from tomopilot.files.fastmri import check_centred
+from tomopilot.files.kspace import read_kspace
 from tomopilot.measure.fourier import Fourier, from_kspace, to_channels
 from tomopilot.metrics import psnr
 from tomopilot.recipe import NamedImage, make_truth
@@ -182,3 +183,13 @@ def test_phases_hang_on_seed_and_name_alone():
     assert not torch.allclose(make_truth("mri", other, 0), first)
     kspace = Fourier((8, 8)).forward(first[None])
     assert (to_channels(kspace.flip(1, 2).conj()) - to_channels(kspace)).abs().max() > 0.1  # no real image
+
+
+def test_complex_images_are_scanned_as_they_are(call, brain, tmp_path):
+    np.save(tmp_path / "complex.npy", np.full((32, 32), 0.3 + 0.4j, np.complex64))
+    words = ("--prior", brain, "--out", tmp_path / "run", *SHORT, "--budget", 2, "--start", 2)
+    assert call("simulate", tmp_path / "complex.npy", *words).status == 0
+    (path,) = (tmp_path / "run").rglob("scan.h5")
+    scan = read_kspace(path)
+    centre = scan.values[list(scan.rows).index(16)]
+    assert abs(centre[16] / 32 - (0.3 + 0.4j)) < 0.02

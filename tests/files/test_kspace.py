@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from tomopilot.files.images import InputFileError
-from tomopilot.files.kspace import FORMAT, KspaceFile, check_centred, read_kspace, write_kspace
+from tomopilot.files.kspace import FORMAT, KspaceFile, read_kspace, write_kspace
 from tomopilot.files.nexus import read_scan
-from tomopilot.measure.fourier import Fourier
 
 SHAPES = [(16, 16), (15, 16), (16, 13), (15, 13)]
 
@@ -16,28 +15,6 @@ def blob(shape) -> torch.Tensor:
     down, right = torch.arange(h)[:, None] - h / 2.5, torch.arange(w) - w / 2
     magnitude = torch.exp(-(down.square() + right.square()) / 20)
     return torch.stack([magnitude * torch.cos(down / 5), magnitude * torch.sin(down / 5)])
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("coils", [False, True])
-def test_our_own_kspace_is_centred_and_a_shifted_one_is_not(shape, coils):
-    kspace = Fourier(shape).forward(blob(shape)[None])[0].numpy()
-    kspace = np.stack([kspace, 0.5 * kspace]) if coils else kspace
-    check_centred(kspace)
-    with pytest.raises(ValueError, match=r"in row (0|1|14|15),.*about row (7|8), column (6|8).*not centred"):
-        check_centred(np.fft.ifftshift(kspace, axes=(-2, -1)))
-
-
-@pytest.mark.parametrize("bad", [np.zeros((8, 8)), np.zeros((2, 8), complex), np.zeros(8, complex)])
-def test_what_cannot_be_kspace_is_refused(bad):
-    with pytest.raises(ValueError, match="expected complex"):
-        check_centred(bad)
-
-
-@pytest.mark.parametrize("value", [0, np.nan])
-def test_kspace_without_energy_is_refused(value):
-    with pytest.raises(ValueError, match="empty or"):
-        check_centred(np.full((8, 8), value, complex))
 
 
 def scan(**changes) -> KspaceFile:

@@ -58,7 +58,7 @@ def pictures_of(scan: ScanFile | KspaceFile, spec: str, prior_free: Tensor | Non
     (image,) = read_images(spec)
     found = _seen(scan.reconstruction), scan.uncertainty, _seen(scan.samples)
     return Pictures(
-        image.name, image.pixels.numpy(), *found, None if prior_free is None else prior_free.numpy()
+        image.name, image.shown.numpy(), *found, None if prior_free is None else prior_free.numpy()
     )
 
 

@@ -33,13 +33,13 @@ FLAT = 0.1  # rms contrast, of a range [-1, 1], below which a window is not wort
 
 
 def read_slices(specs: Sequence[str]) -> list[Float[Tensor, "h w"]]:
-    """All images of the specs, which must be square."""
+    """All images of the specs, which must be square; of complex ones the magnitude."""
     images = [image for spec in specs for image in read_images(spec)]
     for image in images:
         high, wide = image.pixels.shape
         if high != wide:
             raise ValueError(f"{image.name} is {high} x {wide} pixels; training images are square: crop it")
-    return [image.pixels for image in images]
+    return [image.shown for image in images]
 
 
 def read_groups(specs: Sequence[str], evenly: str) -> list[str] | None:

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Complex64, Float32
 from torch import Tensor
 
 LARGEST = 4 * 2**30  # bytes that one data set may declare; refused before reading
@@ -31,7 +31,12 @@ class NamedImage:
     """An image with the name that finds it again, such as `validation.npz::12` or `phantom:chip::3`."""
 
     name: str
-    pixels: Float32[Tensor, "h w"]
+    pixels: Float32[Tensor, "h w"] | Complex64[Tensor, "h w"]
+
+    @property
+    def shown(self) -> Float32[Tensor, "h w"]:
+        """The image as it is looked at: the magnitude of a complex one."""
+        return self.pixels.abs() if self.pixels.is_complex() else self.pixels
 
 
 @contextmanager
@@ -55,9 +60,10 @@ def read_images(spec: str) -> list[NamedImage]:
     `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three; `FILE.h5:/path` names a
     data set, `FILE.npz:/name` an array, and the images of a phantom are its seeds; `phantom:NAME@512` has 512
     pixels along each side.
-    Integers are divided by the largest value of their type, floats are taken as they are, CT in DICOM
-    becomes attenuation in the LoDoPaB-CT scaling. Colours become grey: the common value where all channels
-    are equal, else the luminance 0.2126 R + 0.7152 G + 0.0722 B; transparency is ignored.
+    Integers are divided by the largest value of their type, floats and complex numbers are taken as they are,
+    CT in DICOM becomes attenuation in the LoDoPaB-CT scaling, the k-space of a fastMRI file complex images.
+    Colours become grey: the common value where all channels are equal, else the luminance 0.2126 R + 0.7152 G
+    + 0.0722 B; transparency is ignored.
     """
     source, _, chosen = spec.rpartition("::") if "::" in spec else (spec, "", None)
     with naming(source):
@@ -135,11 +141,12 @@ def _picker(chosen: str | None) -> Pick:
     return pick
 
 
-def _image(number: int, pixels: np.ndarray) -> Float32[Tensor, "h w"]:
+def _image(number: int, pixels: np.ndarray) -> Tensor:
     if pixels.ndim != 2 or not pixels.size:
         raise InputFileError(f"image {number} has shape {pixels.shape}; expected (height, width)")
     with np.errstate(over="ignore"):
-        image = torch.from_numpy(_scaled(pixels).astype(np.float32))
+        kind = np.complex64 if pixels.dtype.kind == "c" else np.float32
+        image = torch.from_numpy(_scaled(pixels).astype(kind))
     if not image.isfinite().all():
         bad = int((~image.isfinite()).sum())
         raise InputFileError(f"image {number} has {bad} NaN or infinite pixels; fill or crop them first")
@@ -147,9 +154,9 @@ def _image(number: int, pixels: np.ndarray) -> Float32[Tensor, "h w"]:
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Floats as they are, integers divided by the largest value of their type."""
-    if values.dtype.kind not in "biuf":
-        raise InputFileError(f"the values are {values.dtype}; expected real numbers (integer or float)")
+    """Floats and complex numbers as they are, integers divided by the largest value of their type."""
+    if values.dtype.kind not in "biufc":
+        raise InputFileError(f"the values are {values.dtype}; expected numbers")
     return values / float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else values
 
 
@@ -224,7 +231,11 @@ def _tif_page(page) -> np.ndarray:
 
 
 def _h5(path: Path, dataset: str, pick: Pick) -> Pages:
+    from tomopilot.files.fastmri import KSPACE, slices_of
+
     with h5py.File(path, "r") as file:
+        if KSPACE in file and dataset.strip("/") in ("", KSPACE):
+            return slices_of(file, local_dataset(file, KSPACE), pick)
         return _stack(local_dataset(file, dataset or _only_stack(file, path.name)), pick)
 
 

@@ -1,4 +1,4 @@
-"""`scan.h5` of an MRI scan: plain HDF5 with its measured k-space rows; and a check of measured k-space."""
+"""`scan.h5` of an MRI scan: plain HDF5 with its measured k-space rows."""
 
 import json
 from dataclasses import dataclass
@@ -73,28 +73,3 @@ def read_kspace(path: Path) -> KspaceFile:
         arrays = {field: local_dataset(file, place)[()] for field, (_, _, place) in FIELDS.items()}
         provenance = json.loads(str(file.attrs["provenance"]))
         return KspaceFile(**arrays, name=str(file.attrs["name"]), provenance=provenance)
-
-
-def check_centred(kspace: np.ndarray) -> None:
-    """Raises unless most energy of k-space (..., h, w) is about row h // 2, column w // 2.
-
-    The quarter of the area about the centre is compared with the quarter about the corners.
-    """
-    if not np.iscomplexobj(kspace) or kspace.ndim < 2 or min(kspace.shape[-2:]) < 4:
-        raise ValueError(
-            f"k-space is {kspace.dtype} {kspace.shape}; expected complex (..., rows, columns), at least 4 x 4"
-        )
-    energy = np.abs(kspace).astype(float) ** 2
-    energy = energy.sum(tuple(range(kspace.ndim - 2)))
-    if not np.isfinite(energy).all() or not energy.any():
-        raise ValueError("k-space is empty or has values that are NaN or infinite; was it read completely?")
-    h, w = energy.shape
-    centre = energy[h // 4 : h // 4 + h // 2, w // 4 : w // 4 + w // 2].sum()
-    moved = np.fft.ifftshift(energy)
-    corners = moved[h // 4 : h // 4 + h // 2, w // 4 : w // 4 + w // 2].sum()
-    if corners > centre:
-        row, column = np.unravel_index(int(energy.argmax()), energy.shape)
-        raise ValueError(
-            f"k-space is strongest in row {row}, column {column} and the corners; expected was "
-            f"about row {h // 2}, column {w // 2}: it is not centred; apply fftshift to its last two axes"
-        )
