@@ -27,7 +27,11 @@ Images = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="New folder for everything the run leaves behind.")]
 Prior = Annotated[
-    list[str], typer.Option("--prior", help="Name or folder of a trained prior (repeatable in compare).")
+    list[str] | None,
+    typer.Option(
+        "--prior",
+        help="Name or folder of a trained prior (repeatable in compare); default: chip-128, mri: brain-128.",
+    ),
 ]
 Operator = Annotated[
     str,
@@ -90,7 +94,7 @@ def _tomopilot(
 def simulate(
     images: Images,
     out: Out,
-    prior: Prior = ["chip-128"],  # noqa: B006
+    prior: Prior = None,
     operator: Operator = "radon",
     angles: Angles = 180,
     bins: Bins = None,
@@ -112,7 +116,7 @@ def simulate(
 
     Example: tomopilot simulate phantom:chip --budget 15 --out runs/first
     """
-    if len(prior) > 1:
+    if prior and len(prior) > 1:
         raise ValueError(f"simulate scans with one prior, but {len(prior)} were named; use compare")
     plan = _plan(
         images, prior, [posterior], [policy],
@@ -127,12 +131,18 @@ def simulate(
 def compare(
     images: Images,
     out: Out,
-    prior: Prior = ["chip-128"],  # noqa: B006
+    prior: Prior = None,
     operator: Operator = "radon",
     angles: Angles = 180,
     bins: Bins = None,
-    posteriors: Annotated[str, typer.Option(help=f"Comma-separated: {KNOWN}.")] = "auto,fbp,tv",
-    policies: Annotated[str, typer.Option(help=f"Comma-separated: {ORDER}.")] = "variance,uniform",
+    posteriors: Annotated[
+        str | None,
+        typer.Option(help=f"Comma-separated: {KNOWN}; default: auto,fbp,tv, for mri auto,zero-filled."),
+    ] = None,
+    policies: Annotated[
+        str | None,
+        typer.Option(help=f"Comma-separated: {ORDER}; default: variance,uniform, for mri low-to-high too."),
+    ] = None,
     count: Count = 10,
     budget: Budget = 20,
     start: Start = 4,
@@ -252,7 +262,8 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(help="New folder for everything the study leaves behind.")
     ] = None,
-    prior: Prior = ["chip-128"],  # noqa: B006
+    prior: Prior = None,
+    operator: Operator = "radon",
     posteriors: Annotated[
         str | None, typer.Option(help="Comma-separated; default: auto, in speed soft,auto.")
     ] = None,
@@ -294,7 +305,7 @@ def bench(
     assert counts
     plan = _plan(
         images or [*entry.images], prior, _words(posteriors or entry.posteriors), [entry.policy],
-        operator="radon", angles=180, bins=None, count=count, budget=max(counts), start=entry.start,
+        operator=operator, angles=180, bins=None, count=count, budget=max(counts), start=entry.start,
         noise=noise, finer=1, at=counts, seed=seed, device=device,
     )  # fmt: skip
     others = tuple(single for spec in foreign or () for single in single_specs(spec))
@@ -342,7 +353,7 @@ def priors(as_json: AsJson = False) -> None:
 
 def _plan(
     images: list[str],
-    priors: list[str],
+    priors: list[str] | None,
     posteriors: list[str],
     policies: list[str],
     *,
@@ -353,23 +364,25 @@ def _plan(
     from tomopilot.bench.study import Plan, check
     from tomopilot.files.images import single_specs
     from tomopilot.prior.checkpoint import prior_folders
-    from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, method_for, pick_device
+    from tomopilot.recipe import ADAPTIVE, PRIOR_FREE, Method, method_for, pick_device, usual_for
 
-    posteriors = [method_for(rest["operator"], name) for name in posteriors]
+    usual = usual_for(rest["operator"])
+    posteriors = [method_for(rest["operator"], name) for name in posteriors or usual.posteriors]
     priors = [
         name if name in prior_folders() or not Path(name).is_dir() else os.path.abspath(name)
-        for name in priors
+        for name in priors or [usual.prior]
     ]
     grid = [
         (posterior, policy, prior)
         for posterior in posteriors
-        for policy in policies
+        for policy in policies or usual.policies
         for prior in ([None] if posterior in PRIOR_FREE else priors)
         if len(posteriors) == 1 or not (posterior in PRIOR_FREE and policy in ADAPTIVE)
     ]
-    methods = tuple(dict.fromkeys(Method(*cell) for cell in grid))
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
-    plan = Plan(specs, methods, device=pick_device(device), **rest)
+    plan = Plan(
+        specs, tuple(dict.fromkeys(Method(*cell) for cell in grid)), device=pick_device(device), **rest
+    )
     check(plan)
     return plan
 
@@ -427,8 +440,8 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     typer.echo(f"report: {out / 'report.html'}", err=as_json)
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def _counts(text: str | None) -> tuple[int, ...] | None:

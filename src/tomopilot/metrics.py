@@ -22,6 +22,11 @@ def psnr(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float =
     return 20 * math.log10(peak / error) if error > 0 else math.inf
 
 
+def rmse_at(psnr: float, peak: float = 1.0) -> float:
+    """The root mean squared error of a PSNR in dB, in image units."""
+    return peak * 10 ** (-psnr / 20)
+
+
 def ssim(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
     """Structural similarity by scikit-image, 7 x 7 window; `peak` is the prior's intensity range."""
     from skimage.metrics import structural_similarity

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,7 +91,20 @@ PRIOR_FREE: dict[str, Callable[[], Posterior]] = {
     "zero-filled": ZeroFilled,
 }
 AUTO_MRI = "scout-inpaint:inpaint"
-OPERATORS = ("radon", "mri")
+
+
+class Usual(NamedTuple):
+    """What is taken where nothing is named."""
+
+    prior: str
+    posteriors: tuple[str, ...]
+    policies: tuple[str, ...]
+
+
+OPERATORS = {
+    "radon": Usual("chip-128", ("auto", "fbp", "tv"), ("variance", "uniform")),
+    "mri": Usual("brain-128", ("auto", "zero-filled"), ("variance", "low-to-high", "uniform")),
+}
 ONLY_FOR = {  # reconstructions of one kind of measurement; the others take any
     "fbp": "radon",
     "tv": "radon",
@@ -168,6 +181,12 @@ class Method:
 def method_for(operator: str, posterior: str) -> str:
     """A posterior by name: `auto` is another pair for k-space than for projections."""
     return AUTO_MRI if (operator, posterior) == ("mri", "auto") else posterior
+
+
+def usual_for(operator: str) -> Usual:
+    """What is taken where nothing is named, for what is measured."""
+    check_names("operator", [operator], OPERATORS)
+    return OPERATORS[operator]
 
 
 def check_method(method: Method, operator: str) -> None:

@@ -193,3 +193,29 @@ def test_complex_images_are_scanned_as_they_are(call, brain, tmp_path):
     scan = read_kspace(path)
     centre = scan.values[list(scan.rows).index(16)]
     assert abs(centre[16] / 32 - (0.3 + 0.4j)) < 0.02
+
+
+def test_compare_knows_what_is_usual_for_mri(call, brain, pictures, tmp_path, monkeypatch):
+    from tomopilot import recipe
+
+    monkeypatch.setitem(recipe.OPERATORS, "mri", recipe.OPERATORS["mri"]._replace(prior=str(brain)))
+    out = tmp_path / "run"
+    outcome = call("compare", f"{pictures}::0", "--out", out, *SHORT, "--budget", 3, "--start", 2, "--json")
+    assert outcome.status == 0, outcome.err
+    methods = [(m["posterior"], m["policy"]) for m in json.loads(outcome.out)["methods"]]
+    chosen = [("scout-inpaint:inpaint", p) for p in ("variance", "low-to-high", "uniform")]
+    assert methods == [*chosen, ("zero-filled", "low-to-high"), ("zero-filled", "uniform")]
+
+
+def test_calibration_of_complex_samples(call, brain, pictures, tmp_path):
+    words = ("--prior", brain, "--out", tmp_path / "run", *SHORT, "--at", "2,4", "--json")
+    outcome = call("bench", "calibration", f"{pictures}::0-1", *words)
+    assert outcome.status == 0, outcome.err
+    (method,) = json.loads(outcome.out)["methods"]
+    assert list(method["curve"]) == ["2", "4"] and method["curve"]["4"]["coverage_80_mean"] > 0
+
+
+def test_speed_is_measured_of_projections(call, brain, pictures, tmp_path):
+    words = ("--operator", "mri", "--prior", brain, "--out", tmp_path / "run", "--quick", "--at", 2)
+    outcome = call("bench", "speed", f"{pictures}::0", *words)
+    assert outcome.status == 2 and "speed is measured of projections" in outcome.err

@@ -15,7 +15,7 @@ from tomopilot.bench.plots import curves, number
 from tomopilot.bench.study import Judge, Plan, Row, scans
 from tomopilot.bench.summary import mean_and_two_se, method_of
 from tomopilot.design.stopping import budget
-from tomopilot.design.trust import surprise
+from tomopilot.design.trust import expected_rmse, surprise
 from tomopilot.experiment import run
 from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.posterior import Posterior
@@ -76,9 +76,8 @@ def spread_and_error(
     samples: Float[Tensor, "k *image"], truth: Float[Tensor, "*image"]
 ) -> tuple[float, float]:
     """Squared error of the mean of k samples: (k + 1) / k of their variance is expected, and what it is."""
-    k = len(samples)
-    expected = samples.var(0).mean() * (k + 1) / k
-    return expected.item(), (samples.mean(0) - truth).square().mean().item()
+    expected = expected_rmse(samples)
+    return (expected or 0.0) ** 2, (samples.mean(0) - truth).square().mean().item()
 
 
 def spread_over_error(pairs: list[tuple[float, float]]) -> float | None:
@@ -97,7 +96,7 @@ def scores(samples: Float[Tensor, "k *image"], truth: Float[Tensor, "*image"]) -
 
 @dataclass(frozen=True)
 class Calibration:
-    """coverage, CRPS and spread over error of posterior samples, against the number of uniform angles"""
+    """coverage, CRPS and spread over error of posterior samples, against the number of measurements"""
 
     plan: Plan
     columns: ClassVar[tuple[str, ...]] = ("image", "prior", "posterior", "seed", "count", *METRICS)
@@ -130,7 +129,7 @@ class Calibration:
 
     def line(self, row: Row) -> str:
         ratio, covered = row["spread_over_error"] or math.nan, row["coverage_80"]
-        counted = f"{row['image']} {row['posterior']} {row['count']} angles"
+        counted = f"{row['image']} {row['posterior']} {row['count']}"
         return f"{counted}: spread/error {ratio:.2f}, coverage at 80 % {covered:.2f}, {row['psnr']:.2f} dB"
 
     def findings(self, rows: list[Row]) -> dict[str, Any]:
@@ -193,7 +192,7 @@ def fit(rows: list[Row]) -> float | None:
 
 
 def unseen(judge: Judge, samples: Float[Tensor, "k *image"]) -> float | None:
-    """Surprise of the noiseless projections of some unmeasured angles; None where all are measured."""
+    """Surprise of the noiseless values of some unmeasured designs; None where all are measured."""
     free = torch.tensor(judge.experiment.free)
     if not len(free):
         return None

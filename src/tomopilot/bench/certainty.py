@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from tomopilot.bench.charts import expected_and_real
 from tomopilot.bench.study import Judge, Plan, Row, scans
 from tomopilot.experiment import run
+from tomopilot.metrics import rmse_at
 from tomopilot.recipe import PRIOR_FREE
 
 SURE = 0.9  # share of judged estimates that a fitted margin covers
@@ -78,7 +79,7 @@ def stops(rows: list[Row], target: float, margin: float) -> dict[str, Any]:
     scanned: dict[str, list[Row]] = {}
     for row in rows:
         scanned.setdefault(row["image"], []).append(row)
-    wanted = rows[0]["peak"] * 10 ** (-target / 20)
+    wanted = rmse_at(target, rows[0]["peak"])
     stopped = [_first(own, lambda row: margin * row["expected_rmse"] <= wanted) for own in scanned.values()]
     reached = [_first(own, lambda row: row["rmse"] <= wanted) for own in scanned.values()]
     ended = [row for row in stopped if row]

@@ -58,6 +58,8 @@ class Entry(NamedTuple):
 
 def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
     """quick: the smallest sizes, to see that it runs; large: images up to 1024 x 1024."""
+    if plan.operator != "radon":
+        raise ValueError(f"speed is measured of projections, not of {plan.operator}; leave --operator out")
     if extent == "quick":
         return Speed(plan, samples=(2,), measured=(3,), solved=(2, 4), sizes=(16, 24), grown=(16,), repeats=1)
     if extent == "large":
@@ -67,7 +69,7 @@ def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
 
 STUDIES = {
     "calibration": Entry(
-        "coverage, CRPS, rank of the truth and spread over error of the samples, by number of angles",
+        "coverage, CRPS, rank of the truth and spread over error of the samples, by number of measurements",
         lambda plan, *_: Calibration(plan), "uniform", "auto",
     ),
     "alarm": Entry(

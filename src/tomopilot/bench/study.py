@@ -24,7 +24,7 @@ from tomopilot.files.kspace import KspaceFile, write_kspace
 from tomopilot.files.nexus import ScanFile, write_scan
 from tomopilot.measure.fourier import Fourier, to_complex
 from tomopilot.measure.noise import Gaussian
-from tomopilot.metrics import magnitude, psnr, rmse, ssim
+from tomopilot.metrics import magnitude, psnr, rmse, rmse_at, ssim
 from tomopilot.nets.unet import fast_precision
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, load_prior
@@ -199,8 +199,8 @@ class Judge:
         )  # fmt: skip
         self.until: Rule = budget(plan.budget)
         if plan.certain is not None:
-            wanted = self.peak * 10 ** (-plan.certain / 20)
-            self.until = either(self.until, certain(wanted, make_margin(method, trust)))
+            wanted = certain(rmse_at(plan.certain, self.peak), make_margin(method, trust))
+            self.until = either(self.until, wanted)
         self.experiment = Experiment(
             self.operator,
             noise,
