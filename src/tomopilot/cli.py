@@ -347,7 +347,7 @@ def priors(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(cards, indent=2))
         return
     keys = ("image_size", "unit", "images_seen", "validation_loss", "hardware", "licence")
-    rows = [(name, *(str(card.get(key, "")) for key in keys)) for name, card in cards.items()]
+    rows = [(name, *(cell(card.get(key)) for key in keys)) for name, card in cards.items()]
     table("priors", ("name", *(key.replace("_", " ") for key in keys)), rows)
 
 

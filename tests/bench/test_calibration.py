@@ -96,7 +96,9 @@ def test_spread_over_error_pools_sums():
 def test_scores_tell_the_mean_from_the_samples():
     samples, truth = torch.tensor([[0.0], [2.0]]), torch.tensor([4.0])
     found = scores(samples, truth)
-    assert found["pair"] == pytest.approx((3.0, 9.0)) and found["spread_over_error"] == pytest.approx(math.sqrt(1 / 3))
+    assert found["pair"] == pytest.approx((3.0, 9.0)) and found["spread_over_error"] == pytest.approx(
+        math.sqrt(1 / 3)
+    )
     assert found["ranks"] == [0, 0, 1] and found["crps"] == pytest.approx(3 - 1)
 
 

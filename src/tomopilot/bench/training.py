@@ -189,7 +189,9 @@ def _sheet(path: Path, samples: Tensor, slices: Slices, alike: Sequence[Likeness
     for panel in panels.flat:
         panel.set_axis_off()
     for panel, found in zip(panels[-1], alike, strict=True):
-        panel.set_title(f"{found.correlation:.2f}", loc="right", fontsize="small")
+        panel.text(
+            0.97, 0.04, f"{found.correlation:.2f}", color="orange", ha="right", transform=panel.transAxes
+        )
     figure.savefig(path, dpi=90)
 
 
