@@ -65,3 +65,11 @@ def test_wrong_numbers_are_refused(wrong):
         certain(1.0, wrong)
     with pytest.raises(ValueError, match="at least 1"):
         budget(0)
+
+
+def test_certain_of_what_is_shown():
+    """Complex images that differ in phase alone are sure in their magnitude."""
+    phases = torch.linspace(0, 3, 4)[:, None, None].expand(4, 8, 8)
+    turned = Scan(3, torch.stack([phases.cos(), phases.sin()], 1))
+    assert not certain(0.1)(turned)
+    assert certain(0.1, picture=lambda images: images.square().sum(1).sqrt())(turned)

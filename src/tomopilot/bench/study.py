@@ -199,7 +199,7 @@ class Judge:
         )  # fmt: skip
         self.until: Rule = budget(plan.budget)
         if plan.certain is not None:
-            wanted = certain(rmse_at(plan.certain, self.peak), make_margin(method, trust))
+            wanted = certain(rmse_at(plan.certain, self.peak), make_margin(method, trust), self.picture)
             self.until = either(self.until, wanted)
         self.experiment = Experiment(
             self.operator,

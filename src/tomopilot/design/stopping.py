@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from torch import Tensor
+
 from tomopilot.design.trust import expected_rmse
 from tomopilot.records import Draws
 
@@ -28,10 +30,12 @@ def budget(measurements: int) -> Rule:
     return lambda experiment: experiment.count_told >= measurements
 
 
-def certain(rmse: float, margin: float = 1.0) -> Rule:
+def certain(
+    rmse: float, margin: float = 1.0, picture: Callable[[Tensor], Tensor] = lambda images: images
+) -> Rule:
     """Stop once the estimate is expected to be within `rmse` (image units) of the truth.
 
-    Expected by the samples that the next design is chosen by: `margin` times their `expected_rmse`, a factor
+    Judged are images as `picture` shows them, of complex ones perhaps the magnitude. Expected by the samples that the next design is chosen by: `margin` times their `expected_rmse`, a factor
     that scans of known images have shown to be needed. Nothing is expected before the first measurement.
     """
     for name, value in (("error", rmse), ("margin", margin)):
@@ -41,7 +45,7 @@ def certain(rmse: float, margin: float = 1.0) -> Rule:
     def enough(experiment: Scanned) -> bool:
         if not experiment.count_told:
             return False
-        expected = expected_rmse(experiment.choosing().images)
+        expected = expected_rmse(picture(experiment.choosing().images))
         if expected is None:
             raise ValueError("one sample has no spread to be certain by; ask for a count of at least 2")
         return margin * expected <= rmse
