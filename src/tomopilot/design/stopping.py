@@ -35,8 +35,9 @@ def certain(
 ) -> Rule:
     """Stop once the estimate is expected to be within `rmse` (image units) of the truth.
 
-    Judged are images as `picture` shows them, of complex ones perhaps the magnitude. Expected by the samples that the next design is chosen by: `margin` times their `expected_rmse`, a factor
-    that scans of known images have shown to be needed. Nothing is expected before the first measurement.
+    Judged are images as `picture` shows them, of complex ones perhaps the magnitude. Expected by the samples
+    that the next design is chosen by: `margin` times their `expected_rmse`, a factor that scans of known
+    images have shown to be needed. Nothing is expected before the first measurement.
     """
     for name, value in (("error", rmse), ("margin", margin)):
         if not 0 < value < math.inf:
