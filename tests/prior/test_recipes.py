@@ -1,0 +1,38 @@
+"""Recipes and the priors that were made by them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tomopilot.prior.checkpoint import SHIPPED, load_prior, read_card
+from tomopilot.recipe import read_training
+
+RECIPES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))}
+CHOSEN = {"steps", "save_every", "validate_every"}  # how long, not what
+
+
+def test_every_shipped_prior_has_a_recipe():
+    assert {folder.name for folder in SHIPPED.iterdir()} == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_prior_is_what_its_recipe_says(name):
+    training, facts = read_training(RECIPES[name])
+    card = read_card(SHIPPED / name)
+    recipe = {key: value for key, value in asdict(training).items() if key not in CHOSEN}
+    made_by = {key: value for key, value in card["training"].items() if key in recipe}
+    expected = json.loads(json.dumps(recipe))
+    assert made_by == {key: expected[key] for key in made_by}
+    assert {key: card[key] for key in facts} == facts and card["name"] == name
+    assert {"unit", "data", "licence", "image_size"} <= facts.keys()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_prior_loads_is_small_and_denoises_better_than_a_linear_one(name):
+    prior = load_prior(name)
+    assert (SHIPPED / name / "prior.safetensors").stat().st_size < 20e6
+    assert prior.card["validation_loss"] < prior.card["linear_denoiser_loss"]
+    samples, held = (prior.card["likeness_to_training"][kind] for kind in ("samples", "validation"))
+    assert samples[2] < held[2] + 0.1, "samples are more like training slices than unseen slices are"
