@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from tomopilot.design.policy import (
     equispaced_order,
     random_order,
 )
-from tomopilot.design.trust import Alarm
+from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_designs
 from tomopilot.measure.fourier import Fourier
@@ -201,10 +201,16 @@ def make_posteriors(
     return (estimator if method.chooser == method.estimator else make(method.chooser)), estimator
 
 
-def make_alarm(method: Method, trust: Mapping[str, Any]) -> Alarm | None:
-    """The alarm that a prior's card holds for the samples a method chooses by."""
-    fitted = trust.get("alarm", {}).get(method.chooser)
-    return Alarm(**fitted) if fitted else None
+def make_alarm(method: Method, trust: Mapping[str, Any]) -> Watch | None:
+    """The alarms that a prior's card holds for the samples a method chooses by."""
+    surprise, strange = (trust.get(kind, {}).get(method.chooser) for kind in ("alarm", "strangeness"))
+    if not (surprise or strange):
+        return None
+    watch = Watch(Alarm(**surprise) if surprise else None)
+    if not strange:
+        return watch
+    alarm = Alarm(strange["drift"], strange["threshold"])
+    return replace(watch, strangeness=alarm, strange=Strangeness(strange["mean"], strange["precision"]))
 
 
 def make_margin(method: Method, trust: Mapping[str, Any]) -> float:
@@ -224,7 +230,7 @@ def make_policy(
     *,
     start: int,
     seed: int,
-    alarm: Alarm | None = None,
+    alarm: Watch | None = None,
     image: str = "",
     operator: str = "radon",
     budget: int = 0,
