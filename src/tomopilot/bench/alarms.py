@@ -16,10 +16,7 @@ from tomopilot.experiment import run
 
 QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet ...
 RESERVE = 1.25  # ... with this factor between their highest sum and the threshold
-PER_NUMBER = (
-    4  # samples with moves, for each number they are described by, that a Gaussian is fitted to at least
-)
-
+FEWEST = 4  # times as many warm draws as a draw has moves, to fit a Gaussian to them
 
 Moves = Sequence[float] | None
 
@@ -42,7 +39,7 @@ def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
 def fit_strangeness(scanned: Sequence[Sequence[Moves]]) -> Strangeness | None:
     """Mean and inverse covariance of the moves of all these scans' samples; None where they are too few."""
     known = torch.tensor([move for moves in scanned for move in moves if move], dtype=torch.float64)
-    if known.ndim < 2 or len(known) < PER_NUMBER * known.shape[1]:
+    if known.ndim < 2 or len(known) < FEWEST * known.shape[1]:
         return None
     return Strangeness(known.mean(0).tolist(), torch.linalg.pinv(known.T.cov(), hermitian=True).tolist())
 
@@ -95,11 +92,8 @@ class Alarms:
             judge = Judge(self.plan, scan)
             for _ in run(judge.experiment, judge.instrument, until=budget(self.plan.budget)):
                 pass
-            surprises, moves, watch = (
-                judge.experiment.surprises,
-                judge.experiment.moves,
-                judge.alarm or Watch(),
-            )
+            surprises, moves = judge.experiment.surprises, judge.experiment.moves
+            watch = judge.alarm or Watch()
             predicted = [value for value in surprises if value]
             at, by = judge.raised() or (None, None)
             strangeness = watch.seen(moves)
