@@ -201,16 +201,21 @@ def make_posteriors(
     return (estimator if method.chooser == method.estimator else make(method.chooser)), estimator
 
 
-def make_alarm(method: Method, trust: Mapping[str, Any]) -> Watch | None:
-    """The alarms that a prior's card holds for the samples a method chooses by."""
+def make_alarm(method: Method, trust: Mapping[str, Any], noise: str) -> Watch | None:
+    """The alarms that a prior's card holds for the samples a method chooses by.
+
+    Surprise allows for the noise. How far data move samples hangs on it, so strangeness is known for one alone.
+    """
     surprise, strange = (trust.get(kind, {}).get(method.chooser) for kind in ("alarm", "strangeness"))
-    if not (surprise or strange):
-        return None
-    watch = Watch(Alarm(**surprise) if surprise else None)
-    if not strange:
+    watch = Watch(Alarm(**surprise)) if surprise else None
+    if not strange or strange["noise"] != noise:
         return watch
-    alarm = Alarm(strange["drift"], strange["threshold"])
-    return replace(watch, strangeness=alarm, strange=Strangeness(strange["mean"], strange["precision"]))
+    return replace(
+        watch or Watch(),
+        strangeness=Alarm(strange["drift"], strange["threshold"]),
+        strange=Strangeness(strange["mean"], strange["precision"]),
+        until=strange["until"],
+    )
 
 
 def make_margin(method: Method, trust: Mapping[str, Any]) -> float:

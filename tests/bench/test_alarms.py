@@ -32,6 +32,7 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
     assert [alarm(surprises) for surprises in quiet] == [None] * 19 and alarm(odd[0]) is not None
 
 
+NOISE = "relative:0.01"
 METHOD = Method("auto", "variance", "chip-128")
 
 
@@ -45,7 +46,8 @@ def moves(rng):
 def test_both_alarms_are_fitted_at_once_and_ring_on_what_each_hears(moves):
     surprises = [[None, *torch.rand(19).tolist()] for _ in moves]
     fitted = fit_all(surprises, moves)
-    watch = make_alarm(METHOD, {kind: {"scout": values} for kind, values in fitted.items()})
+    fitted["strangeness"] |= {"noise": NOISE, "until": 20}
+    watch = make_alarm(METHOD, {kind: {"scout": values} for kind, values in fitted.items()}, NOISE)
     raised = [watch(*scan) for scan in zip(surprises, moves, strict=True)]
     assert raised.count(None) >= 19
     calm, odd = [None, *19 * [0.5]], [*4 * [None], *16 * [[4.0, 3.0, 3.0]]]  # 10 deviations off in one number
@@ -60,12 +62,26 @@ def test_strangeness_needs_many_draws_and_no_spread_in_every_number(moves):
     assert math.isfinite(fit_strangeness(held)([7.0, 3.0, 3.0]))
 
 
+STRANGE = {
+    "mean": [0.0], "precision": [[1.0]], "drift": 3.0, "threshold": 4.0, "noise": NOISE, "until": 2
+}  # fmt: skip
+
+
 def test_a_card_may_hold_either_alarm_or_none():
     surprise = {"drift": 1.0, "threshold": 2.0}
-    strange = {"mean": [0.0], "precision": [[1.0]], "drift": 3.0, "threshold": 4.0}
-    assert make_alarm(METHOD, {}) is None and make_alarm(METHOD, {"strangeness": {"soft": strange}}) is None
-    old = make_alarm(METHOD, {"alarm": {"scout": surprise}})
+    assert make_alarm(METHOD, {}, NOISE) is None
+    assert make_alarm(METHOD, {"strangeness": {"soft": STRANGE}}, NOISE) is None
+    old = make_alarm(METHOD, {"alarm": {"scout": surprise}}, NOISE)
     assert old.surprise == Alarm(1.0, 2.0) and old.strangeness is old.strange is None
     assert old.seen([None, [5.0]]) == [None, None]
-    new = make_alarm(METHOD, {"strangeness": {"scout": strange}})
+    new = make_alarm(METHOD, {"strangeness": {"scout": STRANGE}}, NOISE)
     assert new.surprise is None and new.strangeness == Alarm(3.0, 4.0) and new.seen([[2.0]]) == [4.0]
+
+
+def test_strangeness_is_heard_under_its_own_noise_and_as_long_as_it_was_fitted():
+    trust = {"alarm": {"scout": {"drift": 1.0, "threshold": 2.0}}, "strangeness": {"scout": STRANGE}}
+    assert make_alarm(METHOD, trust, "relative:0.1") == make_alarm(METHOD, {"alarm": trust["alarm"]}, NOISE)
+    watch = make_alarm(METHOD, trust, NOISE)
+    assert watch.seen(4 * [[2.0]]) == [4.0, 4.0, None, None]
+    assert watch(4 * [None], [None, None, [1e9], [1e9]]) is None
+    assert watch(4 * [None], [None, [1e9], None, None]) == (2, "strangeness")

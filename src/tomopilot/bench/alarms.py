@@ -127,6 +127,8 @@ class Alarms:
             }
         known = [row for row in rows if not row["foreign"]]
         fitted = fit_all([row["surprises"] for row in known], [row["moves"] for row in known])
+        if "strangeness" in fitted:
+            fitted["strangeness"] |= {"noise": self.plan.noise, "until": self.plan.budget}
         chooser = self.plan.methods[0].chooser
         series = {key: {row["image"]: row[key] for row in rows} for key in ("surprises", "strangeness")}
         return {**kinds, "fitted": {kind: {chooser: values} for kind, values in fitted.items()}, **series}

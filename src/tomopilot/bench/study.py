@@ -192,7 +192,7 @@ class Judge:
         chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5, trust)
         self.estimator = Watched(estimator, self.meter)
         self.chooser = Watched(chooser, self.meter) if chooser is not estimator else self.estimator
-        self.alarm = make_alarm(method, trust)
+        self.alarm = make_alarm(method, trust, plan.noise)
         policy = make_policy(
             method.policy, len(self.operator), start=plan.start, seed=plan.seed, alarm=self.alarm,
             image=plan.label(scan.image), operator=plan.operator, budget=plan.budget,

@@ -1,6 +1,7 @@
 """How far the samples can be trusted: the error they predict, what was not predicted, what looks strange."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -98,11 +99,15 @@ class Raised(NamedTuple):
 
 @dataclass(frozen=True)
 class Watch:
-    """The alarms of a scan, of which either may be missing: over its surprises, and over its strangeness."""
+    """The alarms of a scan, of which either may be missing: over its surprises, and over its strangeness.
+
+    until: measurements after which it is not known what is strange; moves shrink as an image is resolved
+    """
 
     surprise: Alarm | None = None
     strangeness: Alarm | None = None
     strange: Strangeness | None = None
+    until: int = sys.maxsize
 
     def __call__(
         self, surprises: Sequence[float | None], moves: Sequence[Sequence[float] | None]
@@ -114,4 +119,5 @@ class Watch:
 
     def seen(self, moves: Sequence[Sequence[float] | None]) -> list[float | None]:
         """The strangeness of each measurement's samples."""
-        return [self.strange(move) if self.strange else None for move in moves]
+        strange = self.strange
+        return [strange(move) if strange and n <= self.until else None for n, move in enumerate(moves, 1)]
