@@ -204,7 +204,7 @@ def make_posteriors(
 def make_alarm(method: Method, trust: Mapping[str, Any], noise: str) -> Watch | None:
     """The alarms that a prior's card holds for the samples a method chooses by.
 
-    Surprise allows for the noise. How far data move samples hangs on it, so strangeness is known for one alone.
+    Surprise allows for the noise; how far data move samples hangs on it, and strangeness is for one alone.
     """
     surprise, strange = (trust.get(kind, {}).get(method.chooser) for kind in ("alarm", "strangeness"))
     watch = Watch(Alarm(**surprise)) if surprise else None
