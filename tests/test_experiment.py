@@ -234,7 +234,7 @@ def test_recalled_equals_never_stopped(told, alone, measure):
     straight, steps, kept = scouting(alone=alone), [], []
     for step in run(straight, measure, until=budget(DESIGNS)):
         steps.append(step)
-        kept.append((straight.scouted(), list(straight.surprises)))
+        kept.append((straight.scouted(), list(straight.surprises), list(straight.moves)))
     resumed = scouting(alone=alone)
     for step in steps[:told]:
         resumed.tell(step.design, measure(step.design))
@@ -242,8 +242,17 @@ def test_recalled_equals_never_stopped(told, alone, measure):
     now = resumed.decide()
     assert now.design == steps[told].design
     assert_same_steps(list(run(resumed, measure, until=budget(DESIGNS))), steps[told:])
-    assert resumed.surprises == straight.surprises
+    assert resumed.surprises == straight.surprises and resumed.moves == straight.moves
     assert_same(images(resumed), images(straight))
+
+
+def test_moves_stand_beside_the_designs(measure):
+    """Of the samples that each measurement was chosen by, where those were taken up again."""
+    experiment = scouting()
+    for _ in run(experiment, measure, until=budget(DESIGNS)):
+        pass
+    assert [moves is not None for moves in experiment.moves] == [False, False, False, True, False, True]
+    assert all(len(moves) == 6 for moves in experiment.moves if moves)
 
 
 def test_what_is_not_recalled_is_missed(measure):

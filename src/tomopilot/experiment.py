@@ -43,6 +43,7 @@ class Experiment:
         self.data = Data(operator.image_shape, operator.device)
         self.designs: list[int] = []  # measured, in the order told
         self.surprises: list[float | None] = []  # of each measurement; None where none was predicted
+        self.moves: list[list[float] | None] = []  # of the samples each was chosen by, see `posterior.moves`
         self.pending: set[int] = set()  # asked for, not yet told
         self._moment = _Moment(self, None)
         self._decision: Decision | None = None
@@ -68,14 +69,20 @@ class Experiment:
         """The samples of `choosing`, if anything needed them yet."""
         return self._moment.chosen_by
 
-    def recall(self, chosen_by: Draws | None, surprises: Sequence[float | None]) -> None:
+    def recall(
+        self,
+        chosen_by: Draws | None,
+        surprises: Sequence[float | None],
+        moves: Sequence[list[float] | None] | None = None,
+    ) -> None:
         """After the same measurements were told again: what was drawn and found before an interruption."""
-        if len(surprises) != self.count_told:
+        moves = [None] * len(surprises) if moves is None else moves
+        if not len(surprises) == len(moves) == self.count_told:
             raise ValueError(
-                f"{len(surprises)} surprises were recalled, but {self.count_told} measurements were told; "
-                "tell those that the surprises belong to first"
+                f"{len(surprises)} surprises and {len(moves)} moves were recalled, but {self.count_told} "
+                "measurements were told; tell those that they belong to first"
             )
-        self._moment.chosen_by, self.surprises = chosen_by, list(surprises)
+        self._moment.chosen_by, self.surprises, self.moves = chosen_by, list(surprises), list(moves)
         if self.scout is None:
             self._moment.seen = chosen_by
 
@@ -89,7 +96,7 @@ class Experiment:
                 )
             taken = self.count_told + len(self.pending)
             self._decision = self.policy.choose(
-                Choice(self.operator, free, taken, self.choosing, tuple(self.surprises))
+                Choice(self.operator, free, taken, self.choosing, tuple(self.surprises), tuple(self.moves))
             )
         return self._decision
 
@@ -108,6 +115,7 @@ class Experiment:
             values = values.float()
         values = values.to(self.operator.device)
         self.surprises.append(self._surprise(design, values))
+        self.moves.append(self._moves())
         self.data = self.data.add(self.operator, design, values, self.noise)
         self.designs.append(design)
         self.pending.discard(design)
@@ -130,6 +138,11 @@ class Experiment:
             one = self.operator[torch.tensor([design])]
             predicted = one.forward(self._moment.chosen_by.images)[:, 0]
         return surprise(predicted, values, self.noise.precision(values))
+
+    def _moves(self) -> list[float] | None:
+        """How the samples that this measurement was chosen by had moved."""
+        chosen_by = self._moment.chosen_by
+        return None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
 
     def _check(self, design: int, values: Tensor) -> None:
         if not 0 <= design < len(self.operator):

@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from tomopilot.design.policy import (
     equispaced_order,
     random_order,
 )
-from tomopilot.design.trust import Alarm
+from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_designs
 from tomopilot.measure.fourier import Fourier, to_channels
@@ -220,10 +220,21 @@ def make_posteriors(
     return (estimator if method.chooser == method.estimator else make(method.chooser)), estimator
 
 
-def make_alarm(method: Method, trust: Mapping[str, Any]) -> Alarm | None:
-    """The alarm that a prior's card holds for the samples a method chooses by."""
-    fitted = trust.get("alarm", {}).get(method.chooser)
-    return Alarm(**fitted) if fitted else None
+def make_alarm(method: Method, trust: Mapping[str, Any], noise: str) -> Watch | None:
+    """The alarms that a prior's card holds for the samples a method chooses by.
+
+    Surprise allows for the noise; how far data move samples hangs on it, and strangeness is for one alone.
+    """
+    surprise, strange = (trust.get(kind, {}).get(method.chooser) for kind in ("alarm", "strangeness"))
+    watch = Watch(Alarm(**surprise)) if surprise else None
+    if not strange or strange["noise"] != noise:
+        return watch
+    return replace(
+        watch or Watch(),
+        strangeness=Alarm(strange["drift"], strange["threshold"]),
+        strange=Strangeness(strange["mean"], strange["precision"]),
+        until=strange["until"],
+    )
 
 
 def make_margin(method: Method, trust: Mapping[str, Any]) -> float:
@@ -243,7 +254,7 @@ def make_policy(
     *,
     start: int,
     seed: int,
-    alarm: Alarm | None = None,
+    alarm: Watch | None = None,
     image: str = "",
     operator: str = "radon",
     budget: int = 0,

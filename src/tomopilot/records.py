@@ -125,6 +125,7 @@ class Draws:
     images: Float[Tensor, "k *image"]
     guess: Float[Tensor, "*image"]  # the best estimate; the mean unless the method has a better one
     carry: Any = None  # whatever the posterior wants to be handed back next time
+    moves: Float[Tensor, " m"] | None = None  # of samples taken up again, see `posterior.moves`
 
 
 @dataclass(frozen=True, eq=False)

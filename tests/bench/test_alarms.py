@@ -1,9 +1,11 @@
 import math
 
 import pytest
+import torch
 
-from tomopilot.bench.alarms import RESERVE, fit
+from tomopilot.bench.alarms import RESERVE, fit, fit_all, fit_strangeness
 from tomopilot.design.trust import Alarm
+from tomopilot.recipe import Method, make_alarm
 
 SCANS = [[None, 1.0, 2.0, 0.5, 3.0, 3.0], [None, None, 0.7, 1.5, 1.0, 0.4]]
 
@@ -28,3 +30,58 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
     quiet, odd = [[None, 1.0, 2.0, 0.5, 1.5]] * 19, [[None, 50.0, 50.0, 50.0, 50.0]]
     alarm = fit([*quiet, *odd])
     assert [alarm(surprises) for surprises in quiet] == [None] * 19 and alarm(odd[0]) is not None
+
+
+NOISE = "relative:0.01"
+METHOD = Method("auto", "variance", "chip-128")
+
+
+@pytest.fixture
+def moves(rng):
+    """Of 20 scans, of which the first four measurements were not chosen by samples taken up again."""
+    known = torch.randn(20, 16, 3, generator=rng) * torch.tensor([0.1, 1.0, 0.5]) + 3
+    return [[*4 * [None], *scan] for scan in known.tolist()]
+
+
+def test_both_alarms_are_fitted_at_once_and_ring_on_what_each_hears(moves):
+    surprises = [[None, *torch.rand(19).tolist()] for _ in moves]
+    fitted = fit_all(surprises, moves)
+    fitted["strangeness"] |= {"noise": NOISE, "until": 20}
+    watch = make_alarm(METHOD, {kind: {"scout": values} for kind, values in fitted.items()}, NOISE)
+    raised = [watch(*scan) for scan in zip(surprises, moves, strict=True)]
+    assert raised.count(None) >= 19
+    calm, odd = [None, *19 * [0.5]], [*4 * [None], *16 * [[4.0, 3.0, 3.0]]]  # 10 deviations off in one number
+    assert watch(calm, odd) == (5, "strangeness")
+    assert watch([*4 * [None], *16 * [1e6]], moves[0]).by == "surprise"
+
+
+def test_strangeness_needs_many_draws_and_no_spread_in_every_number(moves):
+    assert fit_strangeness([[None, [1.0, 2.0, 3.0]]]) is None and fit_strangeness([[None]]) is None
+    assert "strangeness" not in fit_all([[None, 1.0, 2.0]], [[None, None, [1.0, 2.0]]])
+    held = [[move and [7.0, *move[1:]] for move in scan] for scan in moves]
+    assert math.isfinite(fit_strangeness(held)([7.0, 3.0, 3.0]))
+
+
+STRANGE = {
+    "mean": [0.0], "precision": [[1.0]], "drift": 3.0, "threshold": 4.0, "noise": NOISE, "until": 2
+}  # fmt: skip
+
+
+def test_a_card_may_hold_either_alarm_or_none():
+    surprise = {"drift": 1.0, "threshold": 2.0}
+    assert make_alarm(METHOD, {}, NOISE) is None
+    assert make_alarm(METHOD, {"strangeness": {"soft": STRANGE}}, NOISE) is None
+    old = make_alarm(METHOD, {"alarm": {"scout": surprise}}, NOISE)
+    assert old.surprise == Alarm(1.0, 2.0) and old.strangeness is old.strange is None
+    assert old.seen([None, [5.0]]) == [None, None]
+    new = make_alarm(METHOD, {"strangeness": {"scout": STRANGE}}, NOISE)
+    assert new.surprise is None and new.strangeness == Alarm(3.0, 4.0) and new.seen([[2.0]]) == [4.0]
+
+
+def test_strangeness_is_heard_under_its_own_noise_and_as_long_as_it_was_fitted():
+    trust = {"alarm": {"scout": {"drift": 1.0, "threshold": 2.0}}, "strangeness": {"scout": STRANGE}}
+    assert make_alarm(METHOD, trust, "relative:0.1") == make_alarm(METHOD, {"alarm": trust["alarm"]}, NOISE)
+    watch = make_alarm(METHOD, trust, NOISE)
+    assert watch.seen(4 * [[2.0]]) == [4.0, 4.0, None, None]
+    assert watch(4 * [None], [None, None, [1e9], [1e9]]) is None
+    assert watch(4 * [None], [None, [1e9], None, None]) == (2, "strangeness")

@@ -12,7 +12,7 @@ from tomopilot.prior.checkpoint import read_card
 pytestmark = pytest.mark.usefixtures("few_steps")
 PROMISED = {
     "calibration": {"count", "spread_over_error", "coverage_50", "coverage_80", "coverage_90", "crps", "z"},
-    "alarm": {"image", "foreign", "measurements", "alarm", "delay", "peak", "surprise"},
+    "alarm": {"image", "foreign", "measurements", "alarm", "alarm_by", "delay", "peak", "surprise"},
     "certain": {"image", "count", "expected_rmse", "rmse", "psnr", "margin"},
     "speed": {
         "case",

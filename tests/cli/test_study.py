@@ -358,6 +358,23 @@ def test_workers_give_the_same_numbers(command):
     assert numbers_of(one) == numbers_of(two)
 
 
+def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
+    """A card that knows other moves: the first samples that were taken up again are strange."""
+    wary = shutil.copytree(tiny, tmp_path / "strange")
+    card = json.loads((wary / "card.json").read_text())
+    known = {"mean": 9 * [50.0], "precision": [[float(i == j) for i in range(9)] for j in range(9)]}
+    card["trust"] = {
+        "strangeness": {
+            "scout": {**known, "drift": 0.0, "threshold": 1.0, "noise": "relative:0.01", "until": 9}
+        }
+    }
+    (wary / "card.json").write_text(json.dumps(card))
+    out = command("simulate", "--prior", wary)
+    (scan,) = numbers_of(out)
+    assert scan["alarm_by"] == "strangeness" and scan["alarm"] == 3
+    assert "the prior pulls at the samples" in (out / "report.html").read_text()
+
+
 def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     """A card whose alarm rings at once: uniform angles from there, and twice the spread, as it says."""
     wary = shutil.copytree(tiny, tmp_path / "wary")
@@ -370,7 +387,8 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     from tomopilot.design.policy import bisect_order
 
     (scan,), (trusting,) = numbers_of(command("simulate", "--prior", wary)), numbers_of(first)
-    assert trusting["alarm"] is None and scan["alarm"] == 2  # the first measurement that was predicted
+    assert trusting["alarm"] is None and trusting["alarm_by"] is None
+    assert (scan["alarm"], scan["alarm_by"]) == (2, "surprise")  # the first measurement that was predicted
     assert scan["designs"][:2] == trusting["designs"][:2]
     assert scan["designs"][2:] == [d for d in bisect_order(ANGLES) if d not in scan["designs"][:2]][:2]
     assert (

@@ -17,7 +17,7 @@ from tomopilot.design.policy import (
     random_order,
 )
 from tomopilot.design.stopping import budget
-from tomopilot.design.trust import Alarm
+from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.records import Draws
 from tomopilot.testing import check_policy
@@ -29,7 +29,7 @@ POLICIES: list[Policy] = [
     InOrder(random_order(N, seed=3)),
     Greedy(variance, InOrder(bisect_order(N))),
     Greedy(variance, InOrder(range(N)), start=3),
-    Guarded(Greedy(variance, InOrder(range(N))), InOrder(bisect_order(N)), Alarm(0.25, 2.0)),
+    Guarded(Greedy(variance, InOrder(range(N))), InOrder(bisect_order(N)), Watch(Alarm(0.25, 2.0))),
 ]
 
 
@@ -129,13 +129,24 @@ def test_an_order_that_is_used_up_says_so():
 
 def test_guarded_goes_on_by_the_fallback_once_the_alarm_is_raised(draws):
     greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
-    guarded = Guarded(greedy, InOrder([3, 1, 5]), Alarm(drift=0.25, threshold=2.0))
+    guarded = Guarded(greedy, InOrder([3, 1, 5]), Watch(Alarm(drift=0.25, threshold=2.0)))
     for quiet in ((), (None, 1.0, 9.0), (None, 9.0, 0.1, 9.0)):
         decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, quiet))
         assert decision.design == 5 and decision.scores is not None
     for loud in ((None, 9.0, 9.0), (None, 9.0, 9.0, 0.1, 0.1)):
         decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, never, loud))
         assert decision.design == 3 and decision.scores is None
+
+
+def test_guarded_hears_strange_samples_too(draws):
+    greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
+    watch = Watch(strangeness=Alarm(0.25, 2.0), strange=Strangeness([1.0], [[4.0]]))
+    guarded = Guarded(greedy, InOrder([3, 1, 5]), watch)
+    for moves, design in (((None, [1.2]), 5), ((None, [5.0]), 3)):
+        surprises = (None,) * len(moves)
+        assert (
+            guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, surprises, moves)).design == design
+        )
 
 
 def test_budget():

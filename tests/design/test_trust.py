@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tomopilot.design.trust import Alarm, surprise
+from tomopilot.design.trust import Alarm, Raised, Strangeness, Watch, surprise
 
 BINS = 200
 
@@ -79,3 +79,45 @@ def test_alarm_ignores_what_was_not_predicted():
 
 def test_a_perfect_prediction_is_no_error():
     assert ALARM([0.0, 0.0, OUTLIER, OUTLIER]) == 4
+
+
+def test_strangeness_is_about_1_where_moves_are_like_the_known_ones(rng):
+    mixing = torch.randn(6, 6, generator=rng, dtype=torch.float64)
+    mean, covariance = torch.arange(6.0, dtype=torch.float64), mixing @ mixing.T
+    strange = Strangeness(mean.tolist(), covariance.inverse().tolist())
+    moves = mean + torch.randn(2000, 6, generator=rng, dtype=torch.float64) @ mixing.T
+    assert sum(map(strange, moves.tolist())) / 2000 == pytest.approx(1.0, abs=0.05)
+
+
+def test_strangeness_by_hand():
+    strange = Strangeness([1.0, 2.0], [[4.0, 0.0], [0.0, 1.0]])
+    assert strange([2.0, 5.0]) == pytest.approx((4 * 1 + 9) / 2)
+    assert strange([1.0, 2.0]) == 0.0 and strange(None) is None
+    with pytest.raises(ValueError, match="3 moves, but 2 are known"):
+        strange([1.0, 2.0, 3.0])
+
+
+STRANGE = Strangeness([0.0], [[1.0]])
+LOUD, QUIET = [None, OUTLIER, OUTLIER, 1.0], [None, 1.0, 1.0, 1.0]
+FAR, NEAR = [None, None, [9.0], [9.0]], [None, None, [0.5], [0.5]]
+
+
+@pytest.mark.parametrize(
+    ("surprises", "moves", "raised"),
+    [
+        (QUIET, NEAR, None),
+        (LOUD, NEAR, Raised(3, "surprise")),
+        (QUIET, FAR, Raised(3, "strangeness")),
+        ([None, 50.0, 1.0, 1.0], FAR, Raised(2, "surprise")),
+        ([], [], None),
+    ],
+)
+def test_a_watch_tells_the_first_alarm(surprises, moves, raised):
+    assert Watch(ALARM, ALARM, STRANGE)(surprises, moves) == raised
+
+
+def test_either_alarm_of_a_watch_may_be_missing():
+    assert Watch(ALARM)(LOUD, FAR) == Raised(3, "surprise") and Watch(ALARM)(QUIET, FAR) is None
+    deaf = Watch(strangeness=ALARM, strange=STRANGE)
+    assert deaf(LOUD, FAR) == Raised(3, "strangeness") and deaf(LOUD, NEAR) is None
+    assert Watch()(LOUD, FAR) is None

@@ -6,18 +6,23 @@ from dataclasses import asdict, dataclass, replace
 from statistics import mean, median, stdev
 from typing import Any, ClassVar
 
+import torch
+
 from tomopilot.bench.charts import alarms
 from tomopilot.bench.study import Judge, Plan, Row, scans
 from tomopilot.design.stopping import budget
-from tomopilot.design.trust import Alarm
+from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.experiment import run
 
 QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet ...
 RESERVE = 1.25  # ... with this factor between their highest sum and the threshold
+FEWEST = 4  # times as many warm draws as a draw has moves, to fit a Gaussian to them
+
+Moves = Sequence[float] | None
 
 
 def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
-    """The alarm that nearly all of these scans' surprises leave quiet.
+    """The alarm that nearly all of these scans' surprises, or strangeness, leave quiet.
 
     Its drift is one standard deviation above their mean logarithm, its threshold a quarter above the highest
     cumulative sum of a share `QUIET` of them: one odd scan does not make it deaf.
@@ -31,6 +36,32 @@ def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
     return Alarm(drift, RESERVE * peaks[math.ceil(QUIET * len(peaks)) - 1])
 
 
+def fit_strangeness(scanned: Sequence[Sequence[Moves]]) -> Strangeness | None:
+    """Mean and inverse covariance of the moves of all these scans' samples; None where they are too few."""
+    known = torch.tensor([move for moves in scanned for move in moves if move], dtype=torch.float64)
+    if known.ndim < 2 or len(known) < FEWEST * known.shape[1]:
+        return None
+    return Strangeness(known.mean(0).tolist(), torch.linalg.pinv(known.T.cov(), hermitian=True).tolist())
+
+
+def fit_all(
+    surprises: Sequence[Sequence[float | None]], moves: Sequence[Sequence[Moves]]
+) -> dict[str, dict[str, Any]]:
+    """What a card holds of both alarms, by kind, as far as these scans suffice."""
+    fitted = {}
+    if sum(value is not None for scan in surprises for value in scan) > 1:
+        fitted["alarm"] = asdict(fit(surprises))
+    if strange := fit_strangeness(moves):
+        seen = [[strange(move) for move in scan] for scan in moves]
+        fitted["strangeness"] = asdict(strange) | asdict(fit(seen))
+    return fitted
+
+
+def highest(alarm: Alarm | None, values: Sequence[float | None]) -> float:
+    """The highest sum, also beyond the threshold; without an alarm, of the logarithms themselves."""
+    return Alarm(alarm.drift if alarm else 0.0, math.inf).peak(values)
+
+
 @dataclass(frozen=True)
 class Alarms:
     """Adaptive scans of known kinds of images and of `foreign` ones; nothing is estimated."""
@@ -38,7 +69,8 @@ class Alarms:
     plan: Plan
     foreign: tuple[str, ...] = ()
     columns: ClassVar[tuple[str, ...]] = (
-        "image", "prior", "posterior", "seed", "foreign", "measurements", "alarm", "delay", "peak", "surprise"
+        "image", "prior", "posterior", "seed", "foreign", "measurements", "alarm", "alarm_by", "delay",
+        "peak", "strangeness_peak", "surprise",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -60,21 +92,24 @@ class Alarms:
             judge = Judge(self.plan, scan)
             for _ in run(judge.experiment, judge.instrument, until=budget(self.plan.budget)):
                 pass
-            surprises = judge.experiment.surprises
+            surprises, moves = judge.experiment.surprises, judge.experiment.moves
+            watch = judge.alarm or Watch()
             predicted = [value for value in surprises if value]
-            at = judge.alarm(surprises) if judge.alarm else None
-            drift = judge.alarm.drift if judge.alarm else 0.0
+            at, by = judge.raised() or (None, None)
+            strangeness = watch.seen(moves)
             yield {
                 "image": self._everything.label(scan.image), **asdict(scan.method), "seed": self.plan.seed,
                 "foreign": scan.image in self.foreign, "measurements": len(surprises), "alarm": at,
+                "alarm_by": by,
                 "delay": at and sum(value is not None for value in surprises[:at]),
-                "peak": Alarm(drift, math.inf).peak(surprises),
+                "peak": highest(watch.surprise, surprises),
+                "strangeness_peak": highest(watch.strangeness, strangeness),
                 "surprise": math.exp(mean(map(math.log, predicted))) if predicted else None,
-                "surprises": surprises,
+                "surprises": surprises, "strangeness": strangeness, "moves": moves,
             }  # fmt: skip
 
     def line(self, row: Row) -> str:
-        rung = "quiet" if row["alarm"] is None else f"alarm at {row['alarm']}"
+        rung = f"alarm at {row['alarm']} by {row['alarm_by']}" if row["alarm"] else "quiet"
         return f"{row['image']} {row['posterior']}: {rung}, mean surprise {row['surprise'] or math.nan:.2f}"
 
     def findings(self, rows: list[Row]) -> dict[str, Any]:
@@ -85,20 +120,24 @@ class Alarms:
             kinds[kind] = {
                 "scans": len(own),
                 "alarms": len(delays),
+                "by_strangeness": sum(row["alarm_by"] == "strangeness" for row in own),
                 "median_delay": median(delays) if delays else None,  # predicted measurements until the alarm
                 "highest_peak": max((row["peak"] for row in own), default=None),
+                "highest_strangeness_peak": max((row["strangeness_peak"] for row in own), default=None),
             }
-        known = [row["surprises"] for row in rows if not row["foreign"]]
-        enough = sum(value is not None for surprises in known for value in surprises) > 1
-        surprises = {row["image"]: row["surprises"] for row in rows}
-        fitted = {"alarm": {self.plan.methods[0].chooser: asdict(fit(known))}} if enough else {}
-        return {**kinds, "fitted": fitted, "surprises": surprises}
+        known = [row for row in rows if not row["foreign"]]
+        fitted = fit_all([row["surprises"] for row in known], [row["moves"] for row in known])
+        if "strangeness" in fitted:
+            fitted["strangeness"] |= {"noise": self.plan.noise, "until": self.plan.budget}
+        chooser = self.plan.methods[0].chooser
+        series = {key: {row["image"]: row[key] for row in rows} for key in ("surprises", "strangeness")}
+        return {**kinds, "fitted": {kind: {chooser: values} for kind, values in fitted.items()}, **series}
 
     def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
         """What is printed: the known and the foreign scans."""
         return [{"scans of": kind, **findings[kind]} for kind in ("known", "foreign")]
 
     def pictures(self, findings: dict[str, Any]) -> dict[str, bytes]:
-        own = {name: [v or math.nan for v in values] for name, values in findings["surprises"].items()}
         foreign = {self._everything.label(spec) for spec in self.foreign}
-        return {"surprises.png": alarms(own, foreign)}
+        labels = {"surprises": "squared error over expected", "strangeness": "squared distance over expected"}
+        return {f"{key}.png": alarms(findings[key], foreign, label) for key, label in labels.items()}

@@ -1,5 +1,6 @@
 """Figures of the studies: numbers in, PNG out, in the style of the reports."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from tomopilot.bench.plots import MARKERS, ORDER_COLOURS, PALETTE, integer_ticks, looks, picture, plain
@@ -83,20 +84,21 @@ def seconds(rows: list[dict[str, Any]], axis: str, label: str) -> "Figure":
 
 
 @picture
-def alarms(surprises: dict[str, list[float]], foreign: set[str]) -> "Figure":
-    """Surprise of each measurement, one line a scan; foreign scans stand out.
+def alarms(series: dict[str, list[float | None]], foreign: set[str], label: str) -> "Figure":
+    """Surprise or strangeness of each measurement, one line a scan; foreign scans stand out.
 
-    surprises: by image, NaN where nothing was predicted
+    series: by image, None where nothing was predicted
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.add_subplot()
-    for name, values in surprises.items():
+    for name, found in series.items():
+        values = [value or math.nan for value in found]
         colour, strength = (PALETTE[1], 0.9) if name in foreign else (PALETTE[0], 0.35)
         axes.plot(range(1, len(values) + 1), values, color=colour, alpha=strength, linewidth=0.9)
     axes.axhline(1, **IDEAL)
-    axes.set(yscale="log", xlabel="measurements", ylabel="squared error over expected")
+    axes.set(yscale="log", xlabel="measurements", ylabel=label)
     for label, colour in (("known", PALETTE[0]), ("foreign", PALETTE[1])):
         axes.plot([], [], color=colour, label=label)
     axes.legend()

@@ -48,6 +48,7 @@ def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "settings": [row["setting"] for row in rows],
         "setting_unit": first.get("setting_unit", "degrees"),
         "alarm": rows[-1]["alarm"],
+        "alarm_by": rows[-1]["alarm_by"],
         **{key: [row[key] for row in rows] for key in LISTS},
         "split": {part: sum(row["split"][part] for row in rows) for part in first["split"]},
     }

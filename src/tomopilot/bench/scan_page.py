@@ -20,6 +20,10 @@ from tomopilot.bench.page import (
 )
 from tomopilot.bench.plots import Pictures
 
+REASONS = {  # of an alarm
+    "surprise": "it was not what the samples predicted",
+    "strangeness": "the prior pulls at the samples as it does not at images it knows",
+}
 SHOWN = 8  # images with full panels; the table has them all
 COLUMNS = {  # of the table of steps: key -> heading, format
     "psnr": ("PSNR (dB)", ".2f"),
@@ -159,7 +163,7 @@ def alarm(image: dict) -> str:
     if (at := image.get("alarm")) is None:
         return ""
     text = (
-        f"Measurement {escape(str(at))} raised the alarm: the data do not look like the prior. From there "
+        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there "
         "on, angles were taken in uniform order; compare the estimate with the one without the prior."
     )
     return f'<p class="alarm">{text}</p>'

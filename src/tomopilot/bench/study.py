@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tomopilot.design.stopping import Rule, budget, certain, either
-from tomopilot.design.trust import expected_rmse
+from tomopilot.design.trust import Raised, expected_rmse
 from tomopilot.experiment import Experiment, run
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
@@ -192,7 +192,7 @@ class Judge:
         chooser, estimator = make_posteriors(method, self.meter, prior.scale if prior else 0.5, trust)
         self.estimator = Watched(estimator, self.meter)
         self.chooser = Watched(chooser, self.meter) if chooser is not estimator else self.estimator
-        self.alarm = make_alarm(method, trust)
+        self.alarm = make_alarm(method, trust, plan.noise)
         policy = make_policy(
             method.policy, len(self.operator), start=plan.start, seed=plan.seed, alarm=self.alarm,
             image=plan.label(scan.image), operator=plan.operator, budget=plan.budget,
@@ -222,6 +222,7 @@ class Judge:
         begun, choices = self._so_far(), self.chooser.evaluations
         looks, looked = self.estimator.evaluations, self.estimator.seconds
         step = take()
+        raised = self.raised()
         decided, choices = self._so_far(), self.chooser.evaluations - choices
         method, plan = self.scan.method, self.plan
         row: Row = {
@@ -232,7 +233,8 @@ class Judge:
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
             "expected_rmse": None, "surprise": self.experiment.surprises[-1],
-            "alarm": self.alarm(self.experiment.surprises) if self.alarm else None,
+            "moves": self.experiment.moves[-1],
+            "alarm": raised and raised.at, "alarm_by": raised and raised.by,
         }  # fmt: skip
         if plan.judges(step.count):
             row |= self.judged(step.draws)
@@ -250,6 +252,10 @@ class Judge:
         if step.next and step.next.scores is not None:
             row["scores"] = [None if math.isnan(score) else score for score in step.next.scores.tolist()]
         return row
+
+    def raised(self) -> Raised | None:
+        """The alarm, if there was one."""
+        return self.alarm(self.experiment.surprises, self.experiment.moves) if self.alarm else None
 
     def picture(self, images: Tensor) -> Tensor:
         """Images as they are looked at and judged: the magnitude of complex ones."""
@@ -302,7 +308,8 @@ def recall(experiment: Experiment, archive: Archive, key: str, rows: list[Row]) 
     for design, values in blocks[: len(rows)]:
         experiment.tell(design, values)
     tensors = archive.draws(key, len(rows))
-    experiment.recall(Draws(**tensors) if tensors else None, [row["surprise"] for row in rows])
+    found = ([row[key] for row in rows] for key in ("surprise", "moves"))
+    experiment.recall(Draws(**tensors) if tensors else None, *found)
     for design, values in blocks[len(rows) :]:
         experiment.tell(design, values)
 

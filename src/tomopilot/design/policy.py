@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.design.trust import Watch
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
 from tomopilot.records import Decision, Draws, Forecast
@@ -23,6 +24,7 @@ class Choice:
     taken: int  # designs measured or asked for
     draw: Callable[[], Draws]  # posterior samples; costs time, so only who needs them calls it
     surprises: tuple[float | None, ...] = ()  # of the measurements so far, see `trust.surprise`
+    moves: tuple[Sequence[float] | None, ...] = ()  # of the samples they were chosen by
 
 
 @runtime_checkable
@@ -81,10 +83,11 @@ class Guarded:
 
     policy: Policy
     fallback: Policy
-    alarm: Callable[[Sequence[float | None]], int | None]
+    alarm: Watch
 
     def choose(self, choice: Choice) -> Decision:
-        return (self.fallback if self.alarm(choice.surprises) else self.policy).choose(choice)
+        raised = self.alarm(choice.surprises, choice.moves)
+        return (self.fallback if raised else self.policy).choose(choice)
 
 
 def bisect_order(n: int) -> list[int]:

@@ -1,9 +1,12 @@
-"""How far the samples can be trusted: the error they predict, and predicted against measured projections."""
+"""How far the samples can be trusted: the error they predict, what was not predicted, what looks strange."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
@@ -36,8 +39,35 @@ def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:
 
 
 @dataclass(frozen=True)
+class Strangeness:
+    """How unlike those of known scans the moves of samples are: squared Mahalanobis distance per number.
+
+    About 1 for images like those it was fitted on. The distance from a Gaussian of denoising residuals is the
+    test of Mahmood, Oliva and Styner 2021; `posterior.moves` says what the numbers are.
+    """
+
+    mean: Sequence[float]
+    precision: Sequence[Sequence[float]]  # inverse covariance
+
+    def __call__(self, moves: Sequence[float] | None) -> float | None:
+        """None for samples of which no moves were noted."""
+        if moves is None:
+            return None
+        if len(moves) != len(self.mean):
+            raise ValueError(
+                f"samples came with {len(moves)} moves, but {len(self.mean)} are known; "
+                "was this fitted for another posterior?"
+            )
+        off = torch.tensor(moves, dtype=torch.float64) - torch.tensor(self.mean, dtype=torch.float64)
+        return (off @ torch.tensor(self.precision, dtype=torch.float64) @ off).item() / len(moves)
+
+
+@dataclass(frozen=True)
 class Alarm:
-    """Cumulative sum (Page 1954) of log surprises in excess of `drift`; rings above `threshold`."""
+    """Cumulative sum (Page 1954) of log surprises in excess of `drift`; rings above `threshold`.
+
+    Takes strangeness as it takes surprises: both are about 1 where the prior holds.
+    """
 
     drift: float
     threshold: float
@@ -58,3 +88,36 @@ class Alarm:
     def peak(self, surprises: Sequence[float | None]) -> float:
         """The highest sum."""
         return max(self.sums(surprises), default=0.0)
+
+
+class Raised(NamedTuple):
+    """An alarm: the measurement, from 1, that raised it, and by what."""
+
+    at: int
+    by: str  # surprise or strangeness
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The alarms of a scan, of which either may be missing: over its surprises, and over its strangeness.
+
+    until: measurements after which it is not known what is strange; moves shrink as an image is resolved
+    """
+
+    surprise: Alarm | None = None
+    strangeness: Alarm | None = None
+    strange: Strangeness | None = None
+    until: int = sys.maxsize
+
+    def __call__(
+        self, surprises: Sequence[float | None], moves: Sequence[Sequence[float] | None]
+    ) -> Raised | None:
+        """The first alarm, or None."""
+        heard = (("surprise", self.surprise, surprises), ("strangeness", self.strangeness, self.seen(moves)))
+        raised = [Raised(at, by) for by, alarm, values in heard if alarm and (at := alarm(values))]
+        return min(raised, key=lambda alarm: alarm.at, default=None)
+
+    def seen(self, moves: Sequence[Sequence[float] | None]) -> list[float | None]:
+        """The strangeness of each measurement's samples."""
+        strange = self.strange
+        return [strange(move) if strange and n <= self.until else None for n, move in enumerate(moves, 1)]

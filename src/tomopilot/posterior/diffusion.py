@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.posterior.fitting import Fitting
+from tomopilot.posterior.moves import Moves
 from tomopilot.posterior.posterior import Guidance
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.denoiser import Denoiser
@@ -35,9 +36,10 @@ class DiffusionPosterior:
         if count < 1:
             raise ValueError(f"{count} samples were asked for; expected at least 1")
         denoise = self.guidance(self.denoise, data) if len(data) else self.denoise
-        start, sigmas = torch.zeros(count, *data.image_shape, device=data.device), self.sigmas
+        start, sigmas, moves = torch.zeros(count, *data.image_shape, device=data.device), self.sigmas, None
         if self.warm is not None and previous is not None and len(data) % self.refresh:
-            start, sigmas = previous.carry, self.warm
+            start, sigmas, moves = previous.carry, self.warm, Moves(previous.carry)
+            denoise = moves.noted(self.denoise, lambda denoise: self.guidance(denoise, data))
         noise = torch.randn(start.shape, generator=rng).to(data.device)
         images = ddim(Fitting(denoise), start + sigmas[0].item() * noise, sigmas, eta=self.eta, rng=rng)
-        return Draws(images, images.mean(0), carry=images)
+        return Draws(images, images.mean(0), carry=images, moves=moves.lengths() if moves else None)
