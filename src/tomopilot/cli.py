@@ -207,7 +207,7 @@ def train(
     from dataclasses import replace
 
     from tomopilot.bench.training import read_groups, read_slices, report_prior
-    from tomopilot.prior.checkpoint import load_prior
+    from tomopilot.prior.checkpoint import lineage, load_prior
     from tomopilot.prior.train import STATE
     from tomopilot.prior.train import train as steps_of
     from tomopilot.recipe import pick_device, read_training
@@ -231,7 +231,7 @@ def train(
     start = None
     if start_from is not None:
         start = load_prior(start_from, device)
-        card["started_from"] = {key: start.card.get(key) for key in ("name", "images_seen", "sha256")}
+        card["started_from"] = lineage(start.card)
     progress = steps_of(
         slices, training, out,
         validation=held, card=card, groups=groups, device=device, resume=resume, start=start,

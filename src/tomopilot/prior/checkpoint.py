@@ -109,6 +109,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def lineage(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of where its prior comes from, and of the priors before it."""
+    keys = ("name", "images_seen", "sha256", "command", "licence", "started_from")
+    return {key: card[key] for key in keys if key in card}
+
+
 def add_to_card(folder: Path, facts: Mapping[str, Any]) -> None:
     """Writes facts about a prior into its card, in place of earlier ones of the same name."""
     write_atomically(folder / CARD, json.dumps({**read_card(folder), **facts}, indent=2).encode())
