@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tomopilot.prior.checkpoint import SHIPPED, load_prior, read_card
+from tomopilot.prior.checkpoint import SHIPPED, lineage, load_prior, read_card
 from tomopilot.recipe import read_training
 
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))}
@@ -36,3 +36,10 @@ def test_a_prior_loads_is_small_and_denoises_better_than_a_linear_one(name):
     assert prior.card["validation_loss"] < prior.card["linear_denoiser_loss"]
     samples, held = (prior.card["likeness_to_training"][kind] for kind in ("samples", "validation"))
     assert samples[2] < held[2] + 0.1, "samples are more like training slices than unseen slices are"
+
+
+def test_cards_tell_the_priors_before():
+    before = lineage(read_card(SHIPPED / "lung-128"))["started_from"]
+    assert before["images_seen"] == 88_000 and before["started_from"]["name"] == "chip-128"
+    assert before["started_from"]["sha256"] == read_card(SHIPPED / "chip-128")["sha256"]
+    assert "network" not in before
