@@ -441,14 +441,17 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
 
 
 def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    if text is not None and not words:
+        raise ValueError(f"{text!r} names nothing; expected words with commas between them")
+    return words
 
 
 def _counts(text: str | None) -> tuple[int, ...] | None:
     try:
         if text is None:
             return None
-        return tuple(sorted({int(word) for word in _words(text)} or {int(text)}))
+        return tuple(sorted({int(word) for word in _words(text)}))
     except ValueError:
         raise ValueError(f"--at is {text!r}; expected numbers of measurements such as 5,10,20") from None
 

@@ -293,7 +293,7 @@ def test_magnitudes_are_not_negative(tmp_path, images):
 @pytest.mark.parametrize("training", [TINY, COMPLEX], ids=["real", "complex"])
 def test_report_shows_samples_beside_slices_and_tells_the_card(tmp_path, images, training):
     trained(tmp_path / "tiny", images, training)
-    facts = report_prior(tmp_path / "tiny", images, images, "cpu", count=4)
+    facts = report_prior(tmp_path / "tiny", images, images, "cpu")
     assert {"samples.png", "validation.png"} <= {path.name for path in (tmp_path / "tiny").iterdir()}
     card = load_prior(tmp_path / "tiny").card
     assert card["linear_denoiser_loss"] == facts["linear_denoiser_loss"] > 0

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tomopilot.files.images import labels, read_images
 from tomopilot.metrics import magnitude
+from tomopilot.nets.unet import fast_precision
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.augment import Slices
 from tomopilot.prior.checkpoint import Prior, add_to_card, load_prior
@@ -28,7 +29,8 @@ from tomopilot.prior.train import (
 from tomopilot.randomness import stream
 
 FITTED = 500  # training images, evenly spread, whose power spectrum the linear denoiser knows
-COMPARED = 2000  # training images, evenly spread, in which a sample's like is looked for
+COMPARED = 2**25  # pixels of training images, evenly spread, in which a sample's like is looked for
+DRAWN = 2**18  # pixels of all samples together: 16 of 128 x 128
 FLAT = 0.1  # rms contrast, of a range [-1, 1], below which a window is not worth comparing
 
 
@@ -128,18 +130,19 @@ def report_prior(
     images: Slices,
     validation: Slices,
     device: str,
-    *,
-    count: int = 16,
 ) -> dict[str, Any]:
     """Pictures of a trained prior, and what they show as numbers, which its card takes up.
 
     `samples.png`: samples, training slices, and the training windows most like the middle of each sample;
     `validation.png`: the error per noise level, and that of the linear denoiser of the training slices.
     """
-    prior = load_prior(folder, device)
+    prior = load_prior(folder, device, precision=fast_precision(device))
     shape = validation[0].shape
+    count = min(16, max(2, DRAWN // shape.numel()))
     limits = (0.0, prior.high) if prior.complex else (prior.low, prior.high)
-    seen = [to_network_range(image, limits) for image in spread_over(images, COMPARED)]
+    pixels = sum(image.numel() for image in images)
+    some = spread_over(images, max(1, len(images) * COMPARED // pixels))
+    seen = [to_network_range(image, limits) for image in some]
     held = [to_network_range(image, limits) for image in spread_over(validation, count)]
     samples = samples_of(prior, count, shape)
     alike = list(likenesses(list(samples), seen))
@@ -155,7 +158,9 @@ def report_prior(
         },
     }
     add_to_card(folder, facts)
-    _sheet(folder / "samples.png", samples, spread_over(seen, count // 2), alike[: count // 2])
+    _sheet(
+        folder / "samples.png", samples, spread_over(seen, max(1, count // 2)), alike[: max(1, count // 2)]
+    )
     if history := read_history(folder):
         _curves(folder / "validation.png", history, errors)
     return facts
