@@ -6,6 +6,7 @@ A name may come from another file: OTHER/results.csv::prox+uniform.
 """
 
 import csv
+import math
 import sys
 from itertools import islice
 
@@ -28,4 +29,6 @@ for first, second in zip(islice(names, 0, None, 2), islice(names, 1, None, 2), s
     for count in sorted({count for count, _ in shared}):
         apart = [ours[key] - others[key] for key in shared if key[0] == count]
         mean, error = mean_and_two_se(apart)
-        print(f"  {count:3}  {mean:+.2f} ± {error or float('nan'):.2f} dB over {len(apart)} images")
+        print(
+            f"  {count:3}  {mean:+.2f} ± {math.nan if error is None else error:.2f} dB over {len(apart)} images"
+        )

@@ -11,16 +11,15 @@ def numbers(values) -> str:
 
 
 cards = {name: read_card(folder) for name, folder in prior_folders().items()}
-print(
-    "| prior | images seen | validation loss | linear denoiser | likeness of samples | of validation slices |"
-)
-print("| --- | --- | --- | --- | --- | --- |")
+head = "prior", "views", "loss", "linear denoiser", "likeness", "of held-out slices", "licence of its data"
+print("|", " | ".join(head), "|")
+print("|", " | ".join("---" for _ in head), "|")
 for name, card in cards.items():
     losses = f"{card['validation_loss']:.3f} | {card['linear_denoiser_loss']:.3f}"
     likeness = card["likeness_to_training"]
     print(
         f"| {name} | {card['images_seen']:,} | {losses} | {numbers(likeness['samples'])} "
-        f"| {numbers(likeness['validation'])} |"
+        f"| {numbers(likeness['validation'])} | {card['licence']} |"
     )
 levels = list(next(iter(cards.values()))["validation_mse"])
 print("\nRoot mean squared error of the denoised image over the linear denoiser's, by noise level:\n")

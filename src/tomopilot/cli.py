@@ -292,7 +292,7 @@ def bench(
     from tomopilot.bench.studies import STUDIES, leave_study
     from tomopilot.files.images import single_specs
     from tomopilot.prior.checkpoint import read_card, take_up_trust
-    from tomopilot.recipe import check_names
+    from tomopilot.recipe import check_names, usual_for
 
     if known:
         for name, entry in STUDIES.items():
@@ -304,7 +304,8 @@ def bench(
     entry, counts = STUDIES[study], _counts(at)
     assert counts
     plan = _plan(
-        images or [*entry.images], prior, _words(posteriors or entry.posteriors), [entry.policy],
+        images or [*entry.images], prior, _words(posteriors or entry.posteriors),
+        [entry.policy or usual_for(operator).order],
         operator=operator, angles=180, bins=None, count=count, budget=max(counts), start=entry.start,
         noise=noise, finer=1, at=counts, seed=seed, device=device,
     )  # fmt: skip

@@ -99,11 +99,12 @@ class Usual(NamedTuple):
     prior: str
     posteriors: tuple[str, ...]
     policies: tuple[str, ...]
+    order: str  # of them, the best that is fixed before the scan
 
 
 OPERATORS = {
-    "radon": Usual("chip-128", ("auto", "fbp", "tv"), ("variance", "uniform")),
-    "mri": Usual("brain-128", ("auto", "zero-filled"), ("variance", "low-to-high", "uniform")),
+    "radon": Usual("chip-128", ("auto", "fbp", "tv"), ("variance", "uniform"), "uniform"),
+    "mri": Usual("brain-128", ("auto", "zero-filled"), ("variance", "low-to-high", "uniform"), "low-to-high"),
 }
 ONLY_FOR = {  # reconstructions of one kind of measurement; the others take any
     "fbp": "radon",

@@ -212,6 +212,7 @@ def test_calibration_of_complex_samples(call, brain, pictures, tmp_path):
     outcome = call("bench", "calibration", f"{pictures}::0-1", *words)
     assert outcome.status == 0, outcome.err
     (method,) = json.loads(outcome.out)["methods"]
+    assert method["policy"] == "low-to-high"
     assert list(method["curve"]) == ["2", "4"] and method["curve"]["4"]["coverage_80_mean"] > 0
 
 

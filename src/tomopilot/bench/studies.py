@@ -50,7 +50,7 @@ class Entry(NamedTuple):
 
     about: str
     make: Callable[[Plan, str, tuple[str, ...]], Study]  # from a plan, its extent, and foreign images
-    policy: str
+    policy: str | None  # none: the usual fixed order of what is measured
     posteriors: str
     images: tuple[str, ...] = ()
     start: int = 0  # measurements before adaptivity
@@ -70,7 +70,7 @@ def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
 STUDIES = {
     "calibration": Entry(
         "coverage, CRPS, rank of the truth and spread over error of the samples, by number of measurements",
-        lambda plan, *_: Calibration(plan), "uniform", "auto",
+        lambda plan, *_: Calibration(plan), None, "auto",
     ),
     "alarm": Entry(
         "surprise of each measurement, false alarms, and delay of the alarm on foreign images",
