@@ -29,6 +29,5 @@ for first, second in zip(islice(names, 0, None, 2), islice(names, 1, None, 2), s
     for count in sorted({count for count, _ in shared}):
         apart = [ours[key] - others[key] for key in shared if key[0] == count]
         mean, error = mean_and_two_se(apart)
-        print(
-            f"  {count:3}  {mean:+.2f} ± {math.nan if error is None else error:.2f} dB over {len(apart)} images"
-        )
+        error = math.nan if error is None else error
+        print(f"  {count:3}  {mean:+.2f} ± {error:.2f} dB over {len(apart)} images")

@@ -93,18 +93,52 @@ PRIOR_FREE: dict[str, Callable[[], Posterior]] = {
 AUTO_MRI = "scout-inpaint:inpaint"
 
 
+Order = Callable[
+    [int, int, int, int], list[int]
+]  # of designs, from a seed, measurements to open, and a budget
+
+
+def _from_centre(order: Order) -> Order:
+    """Rows in some order, once those about the centre have opened the scan, as in the paper (App. B)."""
+    return lambda n, seed, start, budget: [*centre_order(n)[:start], *order(n, seed, start, budget)]
+
+
 class Usual(NamedTuple):
-    """What is taken where nothing is named."""
+    """A kind of measurement: what is taken where nothing is named, and the orders it can be taken in."""
 
     prior: str
     posteriors: tuple[str, ...]
     policies: tuple[str, ...]
     order: str  # of them, the best that is fixed before the scan
+    opening: Callable[[int], list[int]]  # how adaptive scans begin
+    orders: Mapping[str, Order]  # policies that are decided before the scan
 
 
 OPERATORS = {
-    "radon": Usual("chip-128", ("auto", "fbp", "tv"), ("variance", "uniform"), "uniform"),
-    "mri": Usual("brain-128", ("auto", "zero-filled"), ("variance", "low-to-high", "uniform"), "low-to-high"),
+    "radon": Usual(
+        "chip-128",
+        ("auto", "fbp", "tv"),
+        ("variance", "uniform"),
+        "uniform",
+        bisect_order,
+        {
+            "uniform": lambda n, *_: bisect_order(n),
+            "random": lambda n, seed, *_: random_order(n, seed),
+        },
+    ),
+    "mri": Usual(
+        "brain-128",
+        ("auto", "zero-filled"),
+        ("variance", "low-to-high", "uniform"),
+        "low-to-high",
+        centre_order,
+        {
+            "uniform": _from_centre(lambda n, *_: centred_bisection(n)),
+            "random": _from_centre(lambda n, seed, *_: random_order(n, seed)),
+            "low-to-high": lambda n, *_: centre_order(n),
+            "equispaced": _from_centre(lambda n, _, start, budget: equispaced_order(n, budget - start)),
+        },
+    ),
 }
 ONLY_FOR = {  # reconstructions of one kind of measurement; the others take any
     "fbp": "radon",
@@ -115,17 +149,7 @@ ONLY_FOR = {  # reconstructions of one kind of measurement; the others take any
 }
 ADAPTIVE = {"variance": variance}
 REPLAY = "replay:"  # and the summary.json of an earlier run
-ORDERS: dict[str, Callable[[int, int], list[int]]] = {
-    "uniform": lambda n, seed: bisect_order(n),
-    "random": random_order,
-}
-ROW_ORDERS: dict[str, Callable[[int, int, int], list[int]]] = {  # rows, seed, measurements after the start
-    "uniform": lambda n, seed, count: centred_bisection(n),
-    "random": lambda n, seed, count: random_order(n, seed),
-    "low-to-high": lambda n, seed, count: centre_order(n),
-    "equispaced": lambda n, seed, count: equispaced_order(n, count),
-}
-FIXED = tuple(dict.fromkeys([*ORDERS, *ROW_ORDERS]))  # policies that are decided before the scan
+FIXED = tuple(dict.fromkeys(name for usual in OPERATORS.values() for name in usual.orders))
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -156,7 +180,7 @@ class Method:
             check_names("policy", [self.policy], [*ADAPTIVE, *FIXED, f"{REPLAY}FILE"])
         if self.policy in ADAPTIVE and self.chooser in PRIOR_FREE:
             raise ValueError(
-                f"{self.chooser} gives one image, {self.policy} compares samples; use {' or '.join(ORDERS)}"
+                f"{self.chooser} gives one image, {self.policy} compares samples; use a fixed order: uniform"
             )
         if self.prior is None and not {self.chooser, self.estimator} <= set(PRIOR_FREE):
             raise ValueError(
@@ -196,8 +220,9 @@ def check_method(method: Method, operator: str) -> None:
         if ONLY_FOR.get(name, operator) != operator:
             fitting = [n for n in (*POSTERIORS, *PRIOR_FREE) if ONLY_FOR.get(n, operator) == operator]
             raise ValueError(f"{name} is for {ONLY_FOR[name]} alone; {operator} takes {', '.join(fitting)}")
-    if operator == "radon" and method.policy in FIXED and method.policy not in ORDERS:
-        raise ValueError(f"{method.policy} is an order of k-space rows; for angles use {' or '.join(ORDERS)}")
+    orders = OPERATORS[operator].orders
+    if method.policy in FIXED and method.policy not in orders:
+        raise ValueError(f"{method.policy} is no order of {operator}; it takes {' or '.join(orders)}")
 
 
 def make_posteriors(
@@ -262,22 +287,16 @@ def make_policy(
 ) -> Policy:
     """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised.
 
-    `image` is the name that `replay` looks for in its file. Scans of k-space open with `start` rows about the
-    centre, fixed orders too, as in the paper (App. B); `equispaced` spreads what is left of the `budget`.
+    `image` is the name that `replay` looks for in its file; an order may hang on `start` and `budget`.
     """
     if name.startswith(REPLAY):
         return InOrder(recorded_designs(name.removeprefix(REPLAY), image))
-    if operator == "mri":
-        centre = centre_order(designs)
-        if name in ROW_ORDERS:
-            return InOrder([*centre[:start], *ROW_ORDERS[name](designs, seed, budget - start)])
-        policy, uniform = Greedy(ADAPTIVE[name], InOrder(centre), start), InOrder(centred_bisection(designs))
-        return Guarded(policy, uniform, alarm) if alarm else policy
-    if name in ORDERS:
-        return InOrder(ORDERS[name](designs, seed))
-    uniform = InOrder(bisect_order(designs))
-    policy = Greedy(ADAPTIVE[name], uniform, start)
-    return Guarded(policy, uniform, alarm) if alarm else policy
+    usual = OPERATORS[operator]
+    if name in usual.orders:
+        return InOrder(usual.orders[name](designs, seed, start, budget))
+    policy = Greedy(ADAPTIVE[name], InOrder(usual.opening(designs)), start)
+    retreat = InOrder(usual.orders["uniform"](designs, seed, 0, budget))
+    return Guarded(policy, retreat, alarm) if alarm else policy
 
 
 def make_operator(name: str, image: NamedImage, *, angles: int, bins: int | None, device: str) -> Operator:
