@@ -210,7 +210,8 @@ def train(
     from tomopilot.prior.checkpoint import lineage, load_prior
     from tomopilot.prior.train import STATE
     from tomopilot.prior.train import train as steps_of
-    from tomopilot.recipe import pick_device, read_training
+    from tomopilot.prior.training import read_training
+    from tomopilot.recipe import pick_device
 
     device = pick_device(device)
     training, card = read_training(recipe)

@@ -1,11 +1,8 @@
 """Names to parts: the tables behind the command line. Everything else builds its parts directly."""
 
-import json
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -44,7 +41,6 @@ from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.prior.schedule import ddpm, logarithmic
-from tomopilot.prior.training import Training
 from tomopilot.randomness import stream
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -369,24 +365,6 @@ def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
             f"knows images in [{lowest:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
             "rescale the image"
         )
-
-
-def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
-    """Training and card of a recipe file: TOML with a `name`, a table [training] and a table [card]."""
-    if path is None:
-        return Training(), {}
-    try:
-        recipe = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"the recipe {path} cannot be read ({error})") from None
-    table = recipe.get("training", {})
-    if not isinstance(table, dict):
-        raise ValueError(f"{path}: training is {table!r}; expected a table [training]")
-    check_names(f"{path}: training key", table, [field.name for field in fields(Training)])
-    if isinstance(table.get("range"), list):
-        table["range"] = tuple(table["range"])
-    card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
-    return Training(**table), json.loads(json.dumps(card, default=str))
 
 
 def pick_device(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tomopilot.prior.checkpoint import SHIPPED, lineage, load_prior, read_card
-from tomopilot.recipe import read_training
+from tomopilot.prior.training import read_training
 
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))}
 CHOSEN = {"steps", "save_every", "validate_every"}  # how long, not what

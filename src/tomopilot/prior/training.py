@@ -1,8 +1,11 @@
 """The settings of a training: what a recipe file holds."""
 
+import json
 import math
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 
@@ -92,3 +95,26 @@ class Training:
 def _number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     return numeric and math.isfinite(value) and low <= value <= high
+
+
+def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
+    """Training and card of a recipe file: TOML with a `name`, a table [training] and a table [card]."""
+    if path is None:
+        return Training(), {}
+    try:
+        recipe = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"the recipe {path} cannot be read ({error})") from None
+    table = recipe.get("training", {})
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: training is {table!r}; expected a table [training]")
+    known = [entry.name for entry in fields(Training)]
+    for key in table:
+        if key not in known:
+            raise ValueError(
+                f"{path}: training key {key!r} is unknown; the known ones are {', '.join(known)}"
+            )
+    if isinstance(table.get("range"), list):
+        table["range"] = tuple(table["range"])
+    card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
+    return Training(**table), json.loads(json.dumps(card, default=str))
