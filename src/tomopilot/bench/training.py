@@ -30,7 +30,8 @@ from tomopilot.randomness import stream
 
 FITTED = 500  # training images, evenly spread, whose power spectrum the linear denoiser knows
 COMPARED = 2**25  # pixels of training images, evenly spread, in which a sample's like is looked for
-DRAWN = 2**18  # pixels of all samples together: 16 of 128 x 128
+DRAWN = 2**18  # pixels of all samples together: 16 of 128 x 128, but no fewer than 4
+ACROSS = 8  # pictures beside each other in a sheet
 FLAT = 0.1  # rms contrast, of a range [-1, 1], below which a window is not worth comparing
 
 
@@ -138,7 +139,7 @@ def report_prior(
     """
     prior = load_prior(folder, device, precision=fast_precision(device))
     shape = validation[0].shape
-    count = min(16, max(2, DRAWN // shape.numel()))
+    count = min(16, max(4, DRAWN // shape.numel()))
     limits = (0.0, prior.high) if prior.complex else (prior.low, prior.high)
     pixels = sum(image.numel() for image in images)
     some = spread_over(images, max(1, len(images) * COMPARED // pixels))
@@ -158,9 +159,8 @@ def report_prior(
         },
     }
     add_to_card(folder, facts)
-    _sheet(
-        folder / "samples.png", samples, spread_over(seen, max(1, count // 2)), alike[: max(1, count // 2)]
-    )
+    across = min(count, ACROSS)
+    _sheet(folder / "samples.png", samples, spread_over(seen, across), alike[:across])
     if history := read_history(folder):
         _curves(folder / "validation.png", history, errors)
     return facts
