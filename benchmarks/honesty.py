@@ -1,11 +1,10 @@
 """Calibration of samples before and after their spread was corrected, as the table of docs/results.md.
 
-.venv/bin/python benchmarks/honesty.py BEFORE/summary.json AFTER/summary.json [BEFORE AFTER ...]
+.venv/bin/python benchmarks/honesty.py BEFORE/summary.json AFTER/summary.json
 """
 
 import json
 import sys
-from itertools import islice
 from pathlib import Path
 
 
@@ -28,13 +27,7 @@ def curve(path: str) -> dict:
 
 names = ["spread / error", "80 % coverage", "90 % coverage", "z", "CRPS"]
 head = ["measurements", *(f"{name} {when}" for name in names for when in ("before", "after"))]
-paths = sys.argv[1:]
-for earlier, later in zip(islice(paths, 0, None, 2), islice(paths, 1, None, 2), strict=True):
-    before, after = curve(earlier), curve(later)
-    for row in [
-        head,
-        ["---"] * len(head),
-        *([count, *cells(before[count], after[count])] for count in before),
-    ]:
-        print(f"| {' | '.join(row)} |")
-    print()
+before, after = map(curve, sys.argv[1:])
+lines = [[count, *cells(before[count], after[count])] for count in before]
+for row in [head, ["---"] * len(head), *lines]:
+    print(f"| {' | '.join(row)} |")

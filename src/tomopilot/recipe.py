@@ -89,9 +89,7 @@ PRIOR_FREE: dict[str, Callable[[], Posterior]] = {
 AUTO_MRI = "scout-inpaint:inpaint"
 
 
-Order = Callable[
-    [int, int, int, int], list[int]
-]  # of designs, from a seed, measurements to open, and a budget
+Order = Callable[[int, int, int, int], list[int]]  # from designs, seed, start and budget, as make_policy
 
 
 def _from_centre(order: Order) -> Order:
@@ -102,6 +100,7 @@ def _from_centre(order: Order) -> Order:
 class Usual(NamedTuple):
     """A kind of measurement: what is taken where nothing is named, and the orders it can be taken in."""
 
+    designs: str  # in words, what is chosen between
     prior: str
     posteriors: tuple[str, ...]
     policies: tuple[str, ...]
@@ -112,6 +111,7 @@ class Usual(NamedTuple):
 
 OPERATORS = {
     "radon": Usual(
+        "angles",
         "chip-128",
         ("auto", "fbp", "tv"),
         ("variance", "uniform"),
@@ -123,6 +123,7 @@ OPERATORS = {
         },
     ),
     "mri": Usual(
+        "k-space rows",
         "brain-128",
         ("auto", "zero-filled"),
         ("variance", "low-to-high", "uniform"),
@@ -175,9 +176,8 @@ class Method:
         if not self.policy.startswith(REPLAY):
             check_names("policy", [self.policy], [*ADAPTIVE, *FIXED, f"{REPLAY}FILE"])
         if self.policy in ADAPTIVE and self.chooser in PRIOR_FREE:
-            raise ValueError(
-                f"{self.chooser} gives one image, {self.policy} compares samples; use a fixed order: uniform"
-            )
+            orders = " or ".join(OPERATORS[ONLY_FOR[self.chooser]].orders)
+            raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {orders}")
         if self.prior is None and not {self.chooser, self.estimator} <= set(PRIOR_FREE):
             raise ValueError(
                 f"{self.posterior} needs a prior; name one with --prior (`tomopilot priors` lists them)"
@@ -216,9 +216,11 @@ def check_method(method: Method, operator: str) -> None:
         if ONLY_FOR.get(name, operator) != operator:
             fitting = [n for n in (*POSTERIORS, *PRIOR_FREE) if ONLY_FOR.get(n, operator) == operator]
             raise ValueError(f"{name} is for {ONLY_FOR[name]} alone; {operator} takes {', '.join(fitting)}")
-    orders = OPERATORS[operator].orders
-    if method.policy in FIXED and method.policy not in orders:
-        raise ValueError(f"{method.policy} is no order of {operator}; it takes {' or '.join(orders)}")
+    usual = OPERATORS[operator]
+    if method.policy in FIXED and method.policy not in usual.orders:
+        other = next(kind.designs for kind in OPERATORS.values() if method.policy in kind.orders)
+        orders = " or ".join(usual.orders)
+        raise ValueError(f"{method.policy} is an order of {other}; for {usual.designs} use {orders}")
 
 
 def make_posteriors(

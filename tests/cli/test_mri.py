@@ -162,10 +162,7 @@ def test_what_does_not_fit_kspace_is_refused(call, brain, tiny, pictures, tmp_pa
 def test_what_does_not_fit_projections_is_refused(call, brain, tiny, pictures, tmp_path):
     for words, message in (
         (("--prior", brain), "'brain' is of complex images, but real ones"),
-        (
-            ("--prior", tiny, "--policy", "low-to-high"),
-            "low-to-high is no order of radon; it takes uniform or random",
-        ),
+        (("--prior", tiny, "--policy", "low-to-high"), "low-to-high is an order of k-space rows"),
         (("--prior", tiny, "--posterior", "inpaint"), "inpaint is for mri alone"),
     ):
         outcome = call("simulate", f"{pictures}::0", "--out", tmp_path, *words)
