@@ -15,7 +15,10 @@ from tomopilot import __version__
 from tomopilot.terminal import bar, cell, sentence, table, table_of_methods, table_of_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tomopilot.bench.study import Plan, Row
+    from tomopilot.prior.train import Progress
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -182,8 +185,8 @@ def resume(run: Annotated[Path, typer.Argument(help="Folder of an interrupted si
 
 @app.command()
 def train(
-    images: Images,
     out: Out,
+    images: Annotated[list[str] | None, typer.Argument(help="As for simulate; all square.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file; see recipes/chip-128.toml.")] = None,
     validation: Annotated[
         str | None, typer.Option(help="Images kept from training; default: every 20th.")
@@ -192,6 +195,18 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")
     ] = False,
+    hours: Annotated[
+        float | None, typer.Option(help="Stop after so many hours of one core (all runs together).")
+    ] = None,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish", help="From where the training in --out stands, let the learning rate fall to 0."
+        ),
+    ] = False,
+    queue: Annotated[
+        Path | None, typer.Option(help="Train what this file lists, one after the other; resumes by itself.")
+    ] = None,
     start_from: Annotated[str | None, typer.Option(help="Prior whose weights to start from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     evenly: Annotated[
@@ -202,54 +217,78 @@ def train(
 ) -> None:
     """Train a prior on slices of a domain.
 
-    Example: tomopilot train slices.npz --recipe recipes/chip-128.toml --out runs/my-prior
+    Example: tomopilot train slices.npz --recipe recipes/chip-128.toml --hours 5 --out runs/my-prior
     """
     from dataclasses import replace
 
-    from tomopilot.bench.training import read_groups, read_slices, report_prior
+    from tomopilot.bench.queue import read_queue
+    from tomopilot.bench.training import read_chances, read_groups, read_slices, report_prior
     from tomopilot.prior.checkpoint import lineage, load_prior
-    from tomopilot.prior.train import STATE
+    from tomopilot.prior.train import STATE, branched
     from tomopilot.prior.train import train as steps_of
     from tomopilot.prior.training import read_training
     from tomopilot.recipe import pick_device
 
     device = pick_device(device)
+    origin = {"command": _command(), "hardware": _hardware(device)}
+    if queue is not None:
+        if images or recipe or finish:
+            raise ValueError("a queue names recipes and images itself: give it --out alone")
+        tasks = read_queue(queue)
+        _writable(out)
+        for task in tasks:
+            folder = out / task.name
+            _watch(task.stretch(folder, origin, device), f"{task.name}, {task.hours} h")
+            _watch(task.finish(folder, origin, device), f"{task.name}, last stretch")
+        typer.echo(f"the priors are in {out}, each in its folder, the finished one in `final`")
+        return
+    if not images:
+        raise ValueError("no training images were named: tomopilot train IMAGES --recipe FILE --out DIR")
     training, card = read_training(recipe)
     changes = {"steps": steps, "seed": seed, "evenly": evenly}
     training = replace(training, **{key: value for key, value in changes.items() if value is not None})
-    if not resume and (out / STATE).exists():
+    if not (resume or finish) and (out / STATE).exists():
         raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
+    if not training.steps and hours is None and not finish:
+        raise ValueError("the recipe has no last step: say for how long with --hours, or --steps")
     slices, groups = read_slices(images), read_groups(images, training.evenly)
+    weights = read_chances(images, training.chances)
     if validation is None:
         if len(slices) < 2:
             raise ValueError("one training image was given; name more, or others with --validation")
         kept, held = [i for i in range(len(slices)) if i % 20], slices[::20]
         slices, groups = [slices[i] for i in kept], groups and [groups[i] for i in kept]
+        weights = [weights[i] for i in kept]
     else:
         held = read_slices([validation])
     _writable(out)
-    card = {**card, "seed": training.seed, "command": _command(), "hardware": _hardware(device)}
+    if finish:
+        out, training = branched(out, training)
+    card = {**card, "seed": training.seed, **origin}
     start = None
     if start_from is not None:
         start = load_prior(start_from, device)
         card["started_from"] = lineage(start.card)
     progress = steps_of(
         slices, training, out,
-        validation=held, card=card, groups=groups, device=device, resume=resume, start=start,
+        validation=held, card=card, groups=groups, weights=weights, device=device, resume=resume or finish,
+        start=start, hours=float("inf") if hours is None else hours,
     )  # fmt: skip
-    with bar(training.steps, "training") as report:
+    _watch(progress, "training", training.steps)
+    report_prior(out, slices, held, device)
+    typer.echo(f"the prior, its card and its sample sheet are in {out}")
+
+
+def _watch(progress: "Iterable[Progress]", title: str, steps: int = 0) -> None:
+    """A training's progress, on a bar or in lines; its time is that of what is left."""
+    with bar(steps or None, title) as report:
         for at in progress:
-            text = f"{at.step}/{training.steps}  {at.images_seen} images  loss {at.loss:.4f}"
+            text = f"{title}: {at.step}{f'/{steps}' if steps else ''}  {at.images_seen} images  loss {at.loss:.4f}"
             text += f"  {at.images_per_second:.1f} images/s  {at.seconds_left / 60:.1f} min left"
             report(at.step, text, at.validation is not None or at.step % 50 == 0)
             if at.validation:
-                report(
-                    at.step,
-                    "  validation " + " ".join(f"{k}:{v:.5f}" for k, v in at.validation.items()),
-                    True,
-                )
-    report_prior(out, slices, held, device)
-    typer.echo(f"the prior, its card and its sample sheet are in {out}")
+                errors = " ".join(f"{level}:{error:.5f}" for level, error in at.validation.items())
+                report(at.step, f"  validation {errors}", True)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
 from tomopilot.posterior.guidance.inpaint import Inpaint
+from tomopilot.posterior.guidance.moments import Moments
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.inflated import Inflated
@@ -66,6 +67,12 @@ def _estimator(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
     return DiffusionPosterior(prior, guidance, logarithmic(5 * scale, 0.04 * scale, 50))
 
 
+def _moments(prior: Denoiser, scale: float) -> Posterior:
+    high, middle, low = 5 * scale, 0.4 * scale, 0.04 * scale
+    sigmas = torch.cat([logarithmic(high, middle, 13)[:-1], logarithmic(middle, low, 16)])
+    return DiffusionPosterior(prior, Moments(below=0.45 * scale), sigmas)
+
+
 def _scout(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
     cold, warm = logarithmic(5 * scale, 0.06 * scale, 15), logarithmic(0.7 * scale, 0.06 * scale, 3)
     return DiffusionPosterior(prior, guidance, cold, warm=warm, refresh=24)
@@ -76,6 +83,7 @@ POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
     "hard": _hard,
     "dps": _dps,
     "prox": partial(_estimator, guidance=Prox()),
+    "moments": _moments,
     "scout": partial(_scout, guidance=Prox()),
     "inpaint": partial(_estimator, guidance=Inpaint()),
     "scout-inpaint": partial(_scout, guidance=Inpaint()),

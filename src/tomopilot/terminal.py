@@ -27,7 +27,7 @@ def table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Non
 
 
 @contextmanager
-def bar(total: int, title: str) -> Iterator[Callable[[int, str, bool], None]]:
+def bar(total: int | None, title: str) -> Iterator[Callable[[int, str, bool], None]]:
     """A progress bar on a terminal, plain lines elsewhere (those worth a line)."""
     if not sys.stderr.isatty():
         yield lambda done, text, worth: typer.echo(text, err=True) if worth else None

@@ -25,7 +25,7 @@ from tomopilot.files.nexus import ScanFile, write_scan
 from tomopilot.measure.fourier import Fourier, to_complex
 from tomopilot.measure.noise import Gaussian
 from tomopilot.metrics import magnitude, psnr, rmse, rmse_at, ssim
-from tomopilot.nets.unet import fast_precision
+from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, load_prior
 from tomopilot.prior.denoiser import Metered

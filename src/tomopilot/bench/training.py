@@ -1,6 +1,6 @@
 """What a training leaves to look at: samples, their nearest training images, the error per noise level."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tomopilot.files.images import labels, read_images
 from tomopilot.metrics import magnitude
-from tomopilot.nets.unet import fast_precision
+from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.augment import Slices
 from tomopilot.prior.checkpoint import Prior, add_to_card, load_prior
@@ -52,6 +52,14 @@ def read_groups(specs: Sequence[str], evenly: str) -> list[str] | None:
     if evenly == "file":
         return [spec for spec in specs for _ in read_images(spec)]
     return [label for spec in specs for label in labels(spec, evenly)]
+
+
+def read_chances(specs: Sequence[str], chances: Mapping[str, float]) -> list[float]:
+    """Of each image, its chance to be drawn: that of its file's name, or 1."""
+    unknown = set(chances) - {Path(spec.partition("::")[0]).name for spec in specs}
+    if unknown:
+        raise ValueError(f"the recipe has chances for {', '.join(sorted(unknown))}, which was not named")
+    return [chances.get(Path(spec.partition("::")[0]).name, 1.0) for spec in specs for _ in read_images(spec)]
 
 
 class Likeness(NamedTuple):

@@ -11,18 +11,20 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from tomopilot.nets.unet import FoldedUNet
+from tomopilot.nets.build import Network, build_network
+from tomopilot.nets.unet import UNet
 from tomopilot.prior.denoiser import Preconditioned, Scaled
 
 WEIGHTS, CARD = "prior.safetensors", "card.json"
 SHIPPED = Path(__file__).parents[1] / "priors"
+STORED = (torch.float32, torch.bfloat16)  # types of weights
 REQUIRED = ("network", "prediction", "range", "sha256")
 
 
 class Prior(Scaled):
     """A trained denoiser and its card (data, licence, training, intensity range, validation loss)."""
 
-    def __init__(self, network: FoldedUNet, card: Mapping[str, Any]) -> None:
+    def __init__(self, network: Network, card: Mapping[str, Any]) -> None:
         low, high = card["range"]
         super().__init__(Preconditioned(network, card["prediction"]), low, high)
         self.network, self.multiple, self.card = network, network.multiple, dict(card)
@@ -75,13 +77,16 @@ def _serialised(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
     return safetensors.torch.save(plain, {"note": note})
 
 
-def save_prior(folder: Path, network: FoldedUNet, card: Mapping[str, Any]) -> None:
-    """Writes a card that carries the SHA-256 of the weights, then the weights.
+def save_prior(folder: Path, network: Network, card: Mapping[str, Any]) -> None:
+    """Writes a card that carries the SHA-256 of the weights, then the weights, in half precision.
 
     The card also names the weights it replaces, so that a kill between the two leaves a prior that loads.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = _serialised(network.state_dict())
+    weights = network.state_dict()
+    if isinstance(network, UNet):
+        weights = {name: value.bfloat16() for name, value in weights.items()}
+    content = _serialised(weights)
     digests = {"sha256": hashlib.sha256(content).hexdigest(), "replaces_sha256": None}
     if (folder / WEIGHTS).is_file():
         digests["replaces_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
@@ -138,7 +143,7 @@ def load_prior(
 ) -> Prior:
     """A prior by name (`tomopilot priors` lists them) or folder, checked against its card.
 
-    The network computes in `precision`; `nets.unet.fast_precision` says what a device is quickest in.
+    The network computes in `precision`; `nets.build.fast_precision` says what a device is quickest in.
 
     >>> load_prior("chip-128").scale
     0.5
@@ -152,7 +157,7 @@ def load_prior(
         )
     card = read_card(folder)
     try:
-        network = FoldedUNet(**card["network"])
+        network = build_network(card["network"])
         prior = Prior(network, card)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise ValueError(
@@ -161,7 +166,7 @@ def load_prior(
     weights = _read_weights(folder / WEIGHTS, (card["sha256"], card.get("replaces_sha256")))
     _check_weights(folder, weights, network)
     network.load_state_dict(weights)
-    network.precision = precision
+    network.compute_in(precision)
     return prior.to(device).eval().requires_grad_(False)
 
 
@@ -188,7 +193,7 @@ def _check_weights(folder: Path, weights: Mapping[str, Tensor], network: nn.Modu
         if name not in weights
         or name not in expected
         or weights[name].shape != expected[name].shape
-        or weights[name].dtype != expected[name].dtype
+        or weights[name].dtype not in STORED
         or not bool(weights[name].isfinite().all())
     )
     if wrong:

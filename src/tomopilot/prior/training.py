@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+
 @dataclass(frozen=True)
 class Training:
     """How a prior is trained; one TOML table with these keys is a recipe."""
@@ -16,51 +19,69 @@ class Training:
     network: Mapping[str, Any] = field(default_factory=lambda: {"fold": 2, "widths": [32, 64, 96, 128]})
     prediction: str = "v"
     range: tuple[float, float] = (0.0, 1.0)  # intensities of the images, in their unit
-    steps: int = 20_000
+    steps: int = 20_000  # 0: no end; see `train --hours` and `--finish`
     batch: int = 16
     crop: int = 64  # pixels
-    rotated: float = 0.5  # share of views turned by any angle
-    zoom: float = 1.3
+    early: Mapping[str, int] = field(default_factory=dict)  # steps, batch and crop of a stage before that one
+    bin: int = 1  # pixels of images wider than the largest view are averaged in blocks of so many squared
+    rotated: float = 0.5  # share of views turned and magnified
+    turn: float = 180.0  # degrees, largest; below 90, the other views are no more than mirrored
+    zoom: tuple[float, float] = (1.0, 1.3)
+    reflect: bool = True  # images at their edge, where a view leaves them; else the view is magnified to fit
+    chances: Mapping[str, float] = field(default_factory=dict)  # of an image to be drawn, by file; 1 elsewhere
     tone: float = 0.0  # spread of the logarithm of a random gamma, for images without a unit
     evenly: str = ""  # `file`, or the npz array whose values are drawn equally often, such as source
     phase: float = 0.0  # radians, rms, see `prior.phase`; above 0, images are magnitudes of complex ones
-    learning_rate: float = 5e-4
+    learning_rate: float = 5e-4  # of AdamW
+    muon: float = 0.0  # learning rate of Muon, for the matrices of inner layers; 0: AdamW for them, too
     warmup: int = 200  # steps
     decay: float = 0.3  # last share of the steps, in which the learning rate falls to 0
     ema: float = 0.999
     noise_centre: float = -0.4  # log sigma is drawn from this Gaussian over DDPM's times
     noise_width: float = 1.6
-    precision: str = "float32"  # or bfloat16: twice as fast where the hardware knows it
+    precision: str = "float32"  # bfloat16, or auto: bfloat16 where the hardware is quicker in it
     seed: int = 0
     save_every: int = 250  # steps
     validate_every: int = 500  # steps
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop", "warmup", "save_every", "validate_every"):
-            self._check(name, self._whole(name) and getattr(self, name) >= 1, "a whole number above 0")
-        self._check("seed", self._whole("seed"), "a whole number")
+        for name in ("batch", "crop", "bin", "warmup", "save_every", "validate_every"):
+            self._check(name, _whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number above 0")
+        self._check("steps", _whole(self.steps) and self.steps >= 0, "a whole number, 0 for no end")
+        self._check("seed", _whole(self.seed), "a whole number")
         limits = {
             "learning_rate": (0, 1),
             "rotated": (0, 1),
+            "muon": (0, 1),
             "decay": (0, 1),
             "ema": (0, 1),
-            "zoom": (1, 100),
+            "turn": (0, 180),
         }
         limits |= {"phase": (0, 100), "tone": (0, 3)}
         limits |= {"noise_centre": (-10, 10), "noise_width": (0.01, 100)}
         for name, (low, high) in limits.items():
             self._check(name, _number(getattr(self, name), low, high), f"a number from {low} to {high}")
-        pair = self.range
-        ascending = isinstance(pair, tuple) and len(pair) == 2 and all(_number(end) for end in pair)
-        self._check("range", ascending and pair[0] < pair[1], "two ascending numbers")
+        self._check("range", _ascending(self.range) and self.range[0] < self.range[1], "two ascending numbers")
+        good = _ascending(self.zoom) and 0.25 <= self.zoom[0] <= self.zoom[1] <= 100
+        self._check("zoom", good, "two ascending numbers from 0.25 to 100")
+        self._check("reflect", isinstance(self.reflect, bool), "true or false")
         self._check("evenly", isinstance(self.evenly, str), "'file' or the name of an npz array")
         self._check("prediction", self.prediction in ("v", "epsilon"), "'v' or 'epsilon'")
-        self._check("precision", self.precision in ("float32", "bfloat16"), "'float32' or 'bfloat16'")
+        self._check("precision", self.precision in PRECISIONS, " or ".join(map(repr, PRECISIONS)))
         self._check(
             "network", isinstance(self.network, Mapping), "a table such as { fold = 2, widths = [32, 64] }"
         )
 
+        self._check_tables()
         self._check_phase()
+
+    def _check_tables(self) -> None:
+        early, chances = self.early, self.chances
+        right = isinstance(early, Mapping) and set(early) in (set(), {"steps", "batch", "crop"})
+        right = right and all(_whole(value) and value >= 1 for value in early.values())
+        self._check("early", right, "a table such as { steps = 1000, batch = 64, crop = 64 }")
+        right = isinstance(chances, Mapping) and all(_number(value, 0, 1e6) for value in chances.values())
+        self._check("chances", right, "a table of files and numbers such as { 'more.npz' = 0.1 }")
 
     def _check_phase(self) -> None:
         if not self.phase and self.network.get("channels", 1) == 1:
@@ -74,22 +95,41 @@ class Training:
         """What the network's [-1, 1] stands for: the range, or real and imaginary parts within it."""
         return (-self.range[1], self.range[1]) if self.phase else self.range
 
-    def _whole(self, name: str) -> bool:
-        value = getattr(self, name)
-        return isinstance(value, int) and not isinstance(value, bool)
+    @property
+    def largest(self) -> int:
+        """Side of the largest views, in pixels."""
+        return max(self.crop, self.early.get("crop", 0))
+
+    def views(self, step: int) -> tuple[int, int]:
+        """How many views a step takes, and their side in pixels."""
+        now = self.early if step < self.early.get("steps", 0) else {"batch": self.batch, "crop": self.crop}
+        return now["batch"], now["crop"]
+
+    def seen(self, steps: int) -> int:
+        """Views taken in so many steps."""
+        first = min(steps, self.early.get("steps", 0))
+        return first * self.early.get("batch", 0) + (steps - first) * self.batch
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:
             raise ValueError(f"the training setting {name} is {getattr(self, name)!r}; expected {expected}")
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, constant, linear decay."""
-        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        """Learning rate of a step: warm-up, constant, linear decay; without an end, no decay."""
+        left = (self.steps - step) / max(1.0, self.decay * self.steps) if self.steps else 1.0
         return self.learning_rate * min(1.0, (step + 1) / self.warmup, left)
 
     def ema_decay(self, step: int) -> float:
         """Share of the moving average that a step keeps; less at first."""
         return min(self.ema, (1 + step) / (10 + step))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _ascending(pair: Any) -> bool:
+    return isinstance(pair, tuple) and len(pair) == 2 and all(map(_number, pair)) and pair[0] <= pair[1]
 
 
 def _number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
@@ -114,7 +154,8 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
             raise ValueError(
                 f"{path}: training key {key!r} is unknown; the known ones are {', '.join(known)}"
             )
-    if isinstance(table.get("range"), list):
-        table["range"] = tuple(table["range"])
+    for key in ("range", "zoom"):
+        if isinstance(table.get(key), list):
+            table[key] = tuple(table[key])
     card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
     return Training(**table), json.loads(json.dumps(card, default=str))

@@ -32,13 +32,15 @@ class Prox:
     def __call__(self, denoise: Denoiser, data: Data) -> Denoiser:
         def guided(x: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b *image"]:
             clean = denoise(x, sigma)
-            weight = per_image(self.firmness / sigma.square(), x)
-            change = conjugate_gradients(
-                lambda d: data.normal(d) + weight * d,
-                -data.gradient(clean),
-                torch.zeros_like(clean),
-                self.steps,
-            )
-            return clean + change
+            return clean + self.correction(-data.gradient(clean), sigma, data)
 
         return guided
+
+    def correction(
+        self, pull: Float[Tensor, "b *image"], sigma: Float[Tensor, " b"], data: Data
+    ) -> Float[Tensor, "b *image"]:
+        """(A^T W A + firmness / sigma^2)^-1 `pull`, the data's pull being A^T W (y - A clean)."""
+        weight = per_image(self.firmness / sigma.square(), pull)
+        return conjugate_gradients(
+            lambda d: data.normal(d) + weight * d, pull, torch.zeros_like(pull), self.steps
+        )
