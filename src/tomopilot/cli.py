@@ -283,8 +283,9 @@ def _watch(progress: "Iterable[Progress]", title: str, steps: int = 0) -> None:
     """A training's progress, on a bar or in lines; its time is that of what is left."""
     with bar(steps or None, title) as report:
         for at in progress:
-            text = f"{title}: {at.step}{f'/{steps}' if steps else ''}  {at.images_seen} images  loss {at.loss:.4f}"
-            text += f"  {at.images_per_second:.1f} images/s  {at.seconds_left / 60:.1f} min left"
+            text = f"{title}: {at.step}{f'/{steps}' if steps else ''}  {at.images_seen} images"
+            text += f"  loss {at.loss:.4f}  {at.images_per_second:.1f} images/s"
+            text += f"  {at.seconds_left / 60:.1f} min left"
             report(at.step, text, at.validation is not None or at.step % 50 == 0)
             if at.validation:
                 errors = " ".join(f"{level}:{error:.5f}" for level, error in at.validation.items())

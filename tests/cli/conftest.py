@@ -38,7 +38,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a prior with random weights, which takes images whose sides are multiples of 4."""
-    from tomopilot.nets.unet import FoldedUNet
+    from tomopilot.nets.folded import FoldedUNet
     from tomopilot.prior.checkpoint import save_prior
 
     with torch.random.fork_rng():

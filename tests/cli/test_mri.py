@@ -39,7 +39,7 @@ def few_levels():
 @pytest.fixture(scope="module")
 def brain(tmp_path_factory):
     """The folder of a prior of complex images with random weights."""
-    from tomopilot.nets.unet import FoldedUNet
+    from tomopilot.nets.folded import FoldedUNet
     from tomopilot.prior.checkpoint import save_prior
 
     network = {**NETWORK, "channels": 2}

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 import tomopilot
-from tomopilot.nets.unet import FoldedUNet
+from tomopilot.nets.folded import FoldedUNet
 from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior, prior_folders, save_prior
 
 NETWORK = {"fold": 2, "widths": [8, 8], "groups": 4}

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from tomopilot.bench.training import likenesses, linear_denoiser, report_prior
-from tomopilot.nets.unet import FoldedUNet
-from tomopilot.prior import checkpoint
+from tomopilot.nets.folded import FoldedUNet
+from tomopilot.prior import checkpoint, trainer
 from tomopilot.prior.augment import with_tone
 from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior
 from tomopilot.prior.denoiser import Stationary
-from tomopilot.prior.train import STATE, Trainer, Training, clean_images, train, validate
+from tomopilot.prior.train import branched, clean_images, read_history, train, validate
+from tomopilot.prior.trainer import STATE, Trainer, read_note
+from tomopilot.prior.training import Training
 
 TINY = Training(
     network={"fold": 2, "widths": [8, 8], "groups": 4, "layers": 1},
@@ -47,8 +49,12 @@ def assert_same_prior(first, second):
         torch.testing.assert_close(value, theirs[name], rtol=0, atol=0)
 
 
-def without_time(card):
-    return {key: value for key, value in card.items() if "seconds" not in key}
+def assert_same_files(first, second):
+    """To the byte, but for the processor's seconds."""
+    for name in (STATE, WEIGHTS, CARD):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    ours, theirs = ([{**e, "seconds": 0} for e in read_history(folder)] for folder in (first, second))
+    assert ours == theirs and ours
 
 
 @pytest.mark.parametrize("killed_at", [4, 7])
@@ -61,16 +67,90 @@ def test_resumed_equals_uninterrupted(tmp_path, images, killed_at):
     assert [p.step for p in rest] == [5, 6, 7, 8]
     assert [p.loss for p in rest] == [p.loss for p in straight[4:]]
     assert_same_prior(tmp_path / "straight", tmp_path / "halves")
-    for name in (STATE, WEIGHTS, CARD, "history.json"):
-        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "halves" / name).read_bytes(), name
+    assert_same_files(tmp_path / "straight", tmp_path / "halves")
+
+
+STAGED = replace(
+    TINY,
+    network={"fold": 2, "widths": [8, 8], "blocks": [1, 1], "heads": 2},
+    early={"steps": 3, "batch": 6, "crop": 8},
+    batch=3,
+    muon=0.01,
+)
+
+
+@pytest.mark.parametrize("killed_at", [2, 4, 7])
+def test_stages_and_muon_resume_to_the_same_bits(tmp_path, images, killed_at):
+    setup = replace(STAGED, save_every=1)
+    straight = trained(tmp_path / "straight", images, setup)
+    trained(tmp_path / "halves", images, setup, stop=killed_at)
+    rest = trained(tmp_path / "halves", images, setup, resume=True)
+    assert [p.loss for p in rest] == [p.loss for p in straight[killed_at:]]
+    assert [p.images_seen for p in straight] == [6, 12, 18, 21, 24, 27, 30, 33]
+    assert_same_files(tmp_path / "straight", tmp_path / "halves")
+
+
+def test_a_step_in_parts_is_the_same_step(images, monkeypatch):
+    whole, parts = Trainer(STAGED), Trainer(STAGED)
+    losses = [whole.update(images)]
+    monkeypatch.setitem(trainer.AT_ONCE, "cpu", 2 * 8 * 8)  # two small views
+    losses.append(parts.update(images))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(parts.network.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_branch_decays_and_leaves_the_long_stretch_as_it_was(tmp_path, images):
+    """From step 6 on, a quarter of the eight steps of the branch; it resumes like any training."""
+    endless = replace(STAGED, steps=0, decay=0.25, save_every=2)
+    trained(tmp_path / "long", images, endless, stop=6)
+    before = (tmp_path / "long" / STATE).read_bytes()
+    final, setup = branched(tmp_path / "long", endless)
+    assert (final, setup.steps) == (tmp_path / "long" / "final", 8)
+    assert [setup.rate(step) < setup.learning_rate for step in range(5, 8)] == [False, False, True]
+    assert [p.step for p in trained(final, images, setup, stop=7, resume=True)] == [7]
+    again = branched(tmp_path / "long", endless)
+    assert again == (final, setup)
+    assert [p.step for p in trained(final, images, setup, resume=True)] == [7, 8]
+    assert (tmp_path / "long" / STATE).read_bytes() == before
+    trained(tmp_path / "long", images, endless, stop=12, resume=True)
+    later, longer = branched(tmp_path / "long", endless)
+    assert longer.steps == 16 and read_note(later)["step"] == 12
+
+
+def test_hours_end_a_training_that_has_no_end(tmp_path, images):
+    endless = replace(STAGED, steps=0)
+    steps = list(train(images, endless, tmp_path, validation=images, card={}, hours=1e-9))
+    assert len(steps) == 1 and read_history(tmp_path)[-1]["seconds"] >= 0
+    assert not list(train(images, endless, tmp_path, validation=images, card={}, hours=1e-9, resume=True))
+    load_prior(tmp_path)
+
+
+def test_muon_is_for_networks_with_matrices():
+    with pytest.raises(ValueError, match="muon is for networks with `blocks`"):
+        Trainer(replace(TINY, muon=0.01))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, images, monkeypatch):
+    trained(tmp_path / "full", images, stop=4)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            trained(tmp_path / "full", images, resume=True)
+    load_prior(tmp_path / "full")
+    assert [p.step for p in trained(tmp_path / "full", images, resume=True)] == [5, 6, 7, 8]
 
 
 def test_start_from_another_prior(tmp_path, images):
     trained(tmp_path / "first", images)
     first = load_prior(tmp_path / "first")
-    trainer = Trainer(replace(TINY, seed=7))
-    trainer.begin_from(first)
-    for ours in (trainer.network, trainer.average):
+    later = Trainer(replace(TINY, seed=7))
+    later.begin_from(first)
+    for ours in (later.network, later.average):
         for name, value in first.network.state_dict().items():
             torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=0)
     other = replace(TINY, network={"fold": 2, "widths": [8, 16], "groups": 4, "layers": 1})
@@ -187,9 +267,8 @@ def test_kill_while_writing_the_history(tmp_path, images):
 
 
 def test_loss_that_is_no_number_stops_the_training(images):
-    trainer = Trainer(TINY)
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        trainer.update(images * float("nan"))
+        Trainer(TINY).update(images * float("nan"))
 
 
 def test_rate_warms_up_and_dies_out():
@@ -214,8 +293,7 @@ def test_complex_priors_resume_to_the_same_bits(tmp_path, images, training):
     trained(tmp_path / "halves", images, training, stop=5)
     rest = trained(tmp_path / "halves", images, training, resume=True)
     assert [p.loss for p in rest] == [p.loss for p in straight[4:]]
-    for name in (STATE, WEIGHTS, CARD, "history.json"):
-        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "halves" / name).read_bytes(), name
+    assert_same_files(tmp_path / "straight", tmp_path / "halves")
     prior = load_prior(tmp_path / "straight")
     assert (prior.low, prior.high, prior.peak) == (-training.range[1], training.range[1], training.range[1])
     assert prior.card["phase"] == 0.8 and prior.complex
@@ -238,13 +316,11 @@ def test_a_real_prior_refuses_complex_images(tmp_path, images):
 def test_training_sees_complex_images_of_the_magnitudes(images, monkeypatch):
     """Magnitudes between 0 and 1 in units of the range, with phases all round the circle."""
     seen = []
-    trainer = Trainer(replace(COMPLEX, range=(0.0, 2.0)))
-    network = trainer.network.forward
-    monkeypatch.setattr(
-        trainer.network, "forward", lambda x, time: seen.append((x, time)) or network(x, time)
-    )
+    setup = Trainer(replace(COMPLEX, range=(0.0, 2.0)))
+    network = setup.network.forward
+    monkeypatch.setattr(setup.network, "forward", lambda x, time: seen.append((x, time)) or network(x, time))
     for _ in range(20):
-        trainer.update(2 * images)
+        setup.update(2 * images)
     clearest = [x[i] for x, time in seen for i in range(len(x)) if time[i] < 100]
     assert len(clearest) > 3 and clearest[0].shape == (2, 16, 16)
     sizes = torch.stack(clearest).square().sum(1).sqrt().flatten(1)
@@ -259,7 +335,7 @@ def test_a_training_from_before_complex_images_resumes(tmp_path, images, monkeyp
         return {key: value for key, value in asdict(training).items() if key not in later}
 
     with monkeypatch.context() as patch:
-        patch.setattr("tomopilot.prior.train.asdict", of_old)
+        patch.setattr("tomopilot.prior.trainer.asdict", of_old)
         trained(tmp_path / "old", images, stop=4)
     assert [p.step for p in trained(tmp_path / "old", images, resume=True)] == [5, 6, 7, 8]
     with pytest.raises(ValueError, match="phase"):
@@ -342,7 +418,7 @@ def test_linear_denoiser_needs_images_large_enough(tmp_path, images):
 def test_images_of_several_sizes_train_and_groups_are_drawn_alike(tmp_path, images, monkeypatch):
     mixed = [*images, torch.zeros(32, 32)]
     drawn = []
-    views = "tomopilot.prior.train.random_views"
+    views = "tomopilot.prior.trainer.random_views"
     real = Trainer.update.__globals__["random_views"]
     monkeypatch.setattr(views, lambda chosen, *a, **k: drawn.extend(chosen) or real(chosen, *a, **k))
     groups = ["many"] * 6 + ["one"]

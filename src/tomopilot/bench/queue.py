@@ -29,7 +29,9 @@ class Task:
 
     def stretch(self, out: Path, card: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Goes on at the constant rate, until the hours are over."""
-        yield from self._steps(out, self.training, card, device, resume=(out / STATE).is_file(), hours=self.hours)
+        yield from self._steps(
+            out, self.training, card, device, resume=(out / STATE).is_file(), hours=self.hours
+        )
 
     def finish(self, out: Path, card: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Lets the rate fall to 0, on a branch of its own, and leaves pictures beside the prior."""
@@ -87,10 +89,14 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str]) -> Task:
     training, card = read_training(path.parent / table["recipe"])
     start = table.get("start_from")
     if start is not None and start not in before:
-        raise ValueError(f"{card['name']} in the queue {path} starts from {start!r}, which is not trained before it")
+        raise ValueError(
+            f"{card['name']} in the queue {path} starts from {start!r}, which is not trained before it"
+        )
     data = data_folder(path)
     files = [str(data / name) for name in (*table["images"], table["validation"])]
     missing = [name for name in files if not Path(name.partition("::")[0]).is_file()]
     if missing:
         raise ValueError(f"{missing[0]} is named in the queue {path}, but is not there; set TOMOPILOT_DATA")
-    return Task(card["name"], replace(training, steps=0), card, tuple(files[:-1]), files[-1], table["hours"], start)
+    return Task(
+        card["name"], replace(training, steps=0), card, tuple(files[:-1]), files[-1], table["hours"], start
+    )

@@ -14,14 +14,16 @@ SLOWEST = 10_000.0  # period of the slowest of them, in DDPM times
 
 
 class UNet(nn.Module):
-    """A U-Net on images whose `fold` x `fold` pixel blocks are channels, with `blocks` residual blocks a level and way.
+    """A U-Net on images whose `fold` x `fold` pixel blocks are channels.
 
-    Made for arithmetic: nearly all of it is in 3 x 3 convolutions of channels-last tensors; one normalisation
-    (over channels), one activation and one scale-and-shift by time a block; skips are added, not concatenated;
-    levels are 2 x 2 convolutions apart; attention is at the coarsest level, before its last block. Images are padded with zeros, so
-    that the network can tell where in an image it is. Weights are matrices (out, k k in), as their optimiser wants
-    them. It takes any size that is a multiple of `multiple`; with 2 `channels`, images are (2, h, w), real and
-    imaginary part. It computes in `precision`, its input and output stay as they are.
+    `blocks` are the residual blocks of each level, on the way down and up alike, once at the coarsest.
+    Made for arithmetic: nearly all of it is in 3 x 3 convolutions of channels-last tensors; one norm (over
+    channels), one activation and one scale-and-shift by time a block; skips are added, not concatenated;
+    levels are 2 x 2 convolutions apart; attention is at the coarsest level, before its last block. Images
+    are padded with zeros, so the network can tell where in an image it is. Weights are matrices
+    (out, k k in), as their optimiser wants them. It takes any size that is a multiple of `multiple`; with
+    2 `channels`, images are (2, h, w), real and imaginary part. It computes in `precision`; input and
+    output stay as they are.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class UNet(nn.Module):
             )
         if channels not in (1, 2) or widths[-1] % heads:
             raise ValueError(
-                f"a network with {channels} channels and {widths[-1]} features for {heads} heads cannot be built: "
+                f"a network with {channels} channels, {heads} heads, widths {list(widths)} cannot be built: "
                 "1 channel is for real images, 2 for complex, and heads divide the last width"
             )
         self.fold, self.channels, self.precision = fold, channels, torch.float32
@@ -66,8 +68,7 @@ class UNet(nn.Module):
         h = self.enter(h)
         skips = []
         for level, blocks in enumerate(self.descent):
-            for block in blocks:
-                h = block(h, t)
+            h = blocks(h, t)
             if level < len(self.down):
                 skips.append(h)
                 h = self.down[level](h)
@@ -75,12 +76,10 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.ascent))):
             if level < len(self.up):
                 h = self.up[level](h) + skips.pop()
-            for block in self.ascent[level]:
-                h = block(h, t)
+            h = self.ascent[level](h, t)
         h = self.leave(_norm(self.last, h))
         unfolded = F.pixel_shuffle(h.permute(0, 3, 1, 2).to(x.dtype), self.fold)
         return unfolded[:, 0] if self.channels == 1 else unfolded
-
 
     def matrices(self) -> list[nn.Parameter]:
         """The weights of inner layers, for an optimiser that knows matrices."""
@@ -96,11 +95,20 @@ class UNet(nn.Module):
 
 def _levels(widths: Sequence[int], counts: Sequence[int], time: int) -> nn.ModuleList:
     pairs = zip(widths, counts, strict=True)
-    return nn.ModuleList(nn.ModuleList(Block(width, time) for _ in range(count)) for width, count in pairs)
+    return nn.ModuleList(Level(Block(width, time) for _ in range(count)) for width, count in pairs)
+
+
+class Level(nn.ModuleList):
+    """Blocks one after the other."""
+
+    def forward(self, h: Float[Tensor, "b h w c"], t: Float[Tensor, "b e"]) -> Float[Tensor, "b h w c"]:
+        for block in self:
+            h = block(h, t)
+        return h
 
 
 class Convolution(nn.Module):
-    """A convolution of channels-last images; its weight is a matrix and, seen as one, a channels-last kernel."""
+    """A convolution of channels-last images; its weight is a matrix, a channels-last kernel in disguise."""
 
     def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
         super().__init__()

@@ -24,10 +24,10 @@ def random_views(
     """One random square of each image (h, w), `crop` pixels wide; images of one size come together.
 
     A share `rotated` of the views is turned by up to `turn` degrees either way, magnified by a factor within
-    `zoom` (log-uniform), and interpolated bicubically; below 1, from a raster twice as fine. Where the turned square
-    leaves the image, this is reflected at its edge, or, unless `reflect`, the square is magnified until it fits.
-    The other views are exact pixels of a square cut on the grid, perhaps mirrored, and in any quarter turn if
-    `turn` allows one.
+    `zoom` (log-uniform), and interpolated bicubically; below 1, from a raster twice as fine. Where the turned
+    square leaves the image, this is reflected at its edge, or, unless `reflect`, the square is magnified
+    until it fits. The other views are exact pixels of a square cut on the grid, perhaps mirrored, and in any
+    quarter turn if `turn` allows one.
     """
     sizes: dict[torch.Size, list[Tensor]] = {}
     for image in images:

@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
-    """About the nearest orthogonal matrix of each, by Newton-Schulz iterations: singular values 0.7 to 1.2."""
+    """About the nearest orthogonal matrix of each (Newton-Schulz): singular values from 0.7 to 1.2."""
     a, b, c = QUINTIC
     wide = matrices.shape[1] <= matrices.shape[2]
     x = (matrices if wide else matrices.mT).to(fast_precision(matrices.device))

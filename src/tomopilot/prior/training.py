@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -28,7 +27,9 @@ class Training:
     turn: float = 180.0  # degrees, largest; below 90, the other views are no more than mirrored
     zoom: tuple[float, float] = (1.0, 1.3)
     reflect: bool = True  # images at their edge, where a view leaves them; else the view is magnified to fit
-    chances: Mapping[str, float] = field(default_factory=dict)  # of an image to be drawn, by file; 1 elsewhere
+    chances: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of an image to be drawn, by file; 1 elsewhere
     tone: float = 0.0  # spread of the logarithm of a random gamma, for images without a unit
     evenly: str = ""  # `file`, or the npz array whose values are drawn equally often, such as source
     phase: float = 0.0  # radians, rms, see `prior.phase`; above 0, images are magnitudes of complex ones
@@ -46,7 +47,9 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("batch", "crop", "bin", "warmup", "save_every", "validate_every"):
-            self._check(name, _whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number above 0")
+            self._check(
+                name, _whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number above 0"
+            )
         self._check("steps", _whole(self.steps) and self.steps >= 0, "a whole number, 0 for no end")
         self._check("seed", _whole(self.seed), "a whole number")
         limits = {
@@ -61,7 +64,9 @@ class Training:
         limits |= {"noise_centre": (-10, 10), "noise_width": (0.01, 100)}
         for name, (low, high) in limits.items():
             self._check(name, _number(getattr(self, name), low, high), f"a number from {low} to {high}")
-        self._check("range", _ascending(self.range) and self.range[0] < self.range[1], "two ascending numbers")
+        self._check(
+            "range", _ascending(self.range) and self.range[0] < self.range[1], "two ascending numbers"
+        )
         good = _ascending(self.zoom) and 0.25 <= self.zoom[0] <= self.zoom[1] <= 100
         self._check("zoom", good, "two ascending numbers from 0.25 to 100")
         self._check("reflect", isinstance(self.reflect, bool), "true or false")

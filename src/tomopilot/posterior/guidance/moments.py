@@ -1,4 +1,4 @@
-"""Data consistency that knows how sure the denoiser is: of edges more than of flat parts, of no two pixels alike."""
+"""Data consistency that knows how sure the denoiser is, and of what."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ Images = Float[Tensor, "b *image"]
 
 @dataclass(frozen=True)
 class Moments:
-    """The mean of the posterior of a Gaussian with the denoiser's mean and covariance C = sigma^2 J.
+    """The mean given data of a Gaussian with the denoiser's mean and covariance C = sigma^2 J.
 
-    J is the Jacobian of the denoiser (Tweedie's second-order formula; Rozet et al. 2024, MMPS, Eq. 10-14). With
-    H = A^T W A, the mean is clean + C v, where v solves (1 + H C) v = A^T W (y - A clean). Directions of v are
-    `prox`'s corrections of what is left to fit, which makes two products of J do what four do without; each takes
-    one vector-Jacobian product of the network, about the time of an evaluation. An image is done once what is left
-    is `tolerance` of what there was, in `prox`'s metric, or after `products`.
+    J is the Jacobian of the denoiser (Tweedie's second-order formula; Rozet et al. 2024, MMPS). The mean is
+    clean + C v, where v solves (1 + H C) v = A^T W (y - A clean), H = A^T W A. It is approached along
+    `prox`'s corrections of what is left to fit, two of which do what four plain residuals do; each takes one
+    vector-Jacobian product of the network, about the time of an evaluation. An image is done once what is
+    left is `tolerance` of what there was, in `prox`'s metric, or after `products`.
 
-    Above `below` (image units), the Jacobian of a network is not to be trusted, and `prox` is used instead.
+    Above sigma `below` (image units), the Jacobian of a network is not to be trusted, and `prox` takes over.
     """
 
     below: float = 0.2
@@ -36,7 +36,7 @@ class Moments:
     def __post_init__(self) -> None:
         if self.products < 1 or not self.below > 0 or not 0 <= self.tolerance < 1:
             raise ValueError(
-                f"moments below sigma {self.below} with {self.products} products and tolerance {self.tolerance}; "
+                f"moments below {self.below} with {self.products} products, tolerance {self.tolerance}; "
                 "expected a sigma above 0, at least 1 product, and a tolerance from 0 to below 1"
             )
 
