@@ -68,9 +68,11 @@ def _estimator(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
 
 
 def _moments(prior: Denoiser, scale: float) -> Posterior:
-    high, middle, low = 5 * scale, 0.4 * scale, 0.04 * scale
-    sigmas = torch.cat([logarithmic(high, middle, 13)[:-1], logarithmic(middle, low, 16)])
-    return DiffusionPosterior(prior, Moments(below=0.45 * scale), sigmas)
+    """Few levels where the data decide little, most where edges find their places, few where grain is left."""
+    ends = [(5.0, 0.5, 8), (0.5, 0.1, 26)]
+    levels = [logarithmic(high * scale, low * scale, steps + 1)[:-1] for high, low, steps in ends]
+    sigmas = torch.cat([*levels, logarithmic(0.1 * scale, 0.04 * scale, 4)])
+    return DiffusionPosterior(prior, Moments(below=0.52 * scale), sigmas, weigh=(0.2 * scale, 0.1 * scale))
 
 
 def _scout(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
@@ -88,7 +90,7 @@ POSTERIORS: dict[str, Callable[[Denoiser, float], Posterior]] = {
     "inpaint": partial(_estimator, guidance=Inpaint()),
     "scout-inpaint": partial(_scout, guidance=Inpaint()),
 }
-AUTO = "scout:prox"
+AUTO = "scout:moments"
 PRIOR_FREE: dict[str, Callable[[], Posterior]] = {
     "fbp": FilteredBackProjection,
     "tv": TotalVariation,

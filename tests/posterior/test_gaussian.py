@@ -15,6 +15,7 @@ from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.moments import Moments
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.solvers import ddim
@@ -111,6 +112,7 @@ PROX = DiffusionPosterior(PRIOR, Prox(), logarithmic(2.5, 0.02, 50))
 QUICK = DiffusionPosterior(PRIOR, Prox(), logarithmic(2.5, 0.02, 20))
 HONEST = DiffusionPosterior(PRIOR, Prox(), logarithmic(2.5, 0.02, 50), eta=0.5)
 HARD = DiffusionPosterior(PRIOR, Hard(), ddpm(50))
+MOMENTS = DiffusionPosterior(PRIOR, Moments(below=1e9), logarithmic(2.5, 0.02, 50))
 DPS_250 = DiffusionPosterior(PRIOR, DPS(0.2), ddpm(250), eta=0.27)
 # Measured on 2026-11-23 with 100 samples: mean error, variance ratio, mean misfit over its expectation.
 # With 1, 6, 20 and 60 angles, the misfit of `soft` is 0.00, 0.05, 0.35 and 0.89.
@@ -121,6 +123,9 @@ OTHERS = {
     "20 levels-6": (QUICK, 6, 0.22, 0.48, 0.39),
     "20 levels-60": (QUICK, 60, 0.51, 0.19, 0.87),
     "eta 0.5-6": (HONEST, 6, 0.34, 0.96, 0.53),
+    "moments-6": (MOMENTS, 6, 0.08, 0.45, 0.52),
+    "moments-20": (MOMENTS, 20, 0.07, 0.31, 0.76),
+    "moments-60": (MOMENTS, 60, 0.13, 0.25, 0.97),
     "hard-20": (HARD, 20, 0.68, 0.74, 1.03),
     "dps-6": (DPS_250, 6, 0.43, 1.14, 1.35),
 }
@@ -134,6 +139,39 @@ def test_others_against_the_exact_posterior(posterior, count, error, ratio, misf
     assert found_error < error + 0.1, found_error
     assert found_ratio == pytest.approx(ratio, rel=0.2)
     assert relative_misfit(images, exact.data).mean().item() == pytest.approx(misfit, rel=0.12)
+
+
+@pytest.mark.parametrize("count", [1, 6, 20])
+@pytest.mark.parametrize("level", [0.05, 0.5, 3.0])
+def test_moments_is_the_exact_denoiser_of_the_posterior(count, level):
+    """Of a Gaussian prior, given enough products: the mean given both noisy image and projections."""
+    exact = case(count)
+    precise = GaussianPrior(PRIOR.mean.double(), PRIOR.covariance.double())
+    x = PRIOR.mean + level * torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).double()
+    guidance = Moments(below=1e9, products=60, tolerance=0.0, prox=Prox(steps=60))
+    found = guidance(precise, exact.data)(x, torch.full((3,), level, dtype=torch.float64))
+    information = torch.linalg.inv(exact.covariance) + torch.eye(SIZE**2, dtype=torch.float64) / level**2
+    pull = torch.linalg.solve(exact.covariance, exact.mean.flatten()) + x.flatten(1) / level**2
+    expected = torch.linalg.solve(information, pull.T).T.reshape(x.shape)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+
+
+def test_moments_needs_two_products_where_plain_residuals_need_four():
+    """What `prox`'s corrections are for: how much of the exact shift is still missing after each product."""
+    exact, sigma = case(20), torch.full((2,), 0.1)
+    x = PRIOR.mean + 0.1 * torch.randn(2, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+    def shift(products, prox):
+        guidance = Moments(below=1e9, products=products, tolerance=0.0, prox=prox)
+        return guidance(PRIOR, exact.data)(x, sigma) - PRIOR(x, sigma)
+
+    whole = shift(30, Prox(30))
+    missing = {
+        (products, steps): ((shift(products, Prox(steps)) - whole).norm() / whole.norm()).item()
+        for products in (2, 4)
+        for steps in (1, 8)
+    }
+    assert missing[2, 8] < missing[4, 1], missing
 
 
 def test_prox_errs_less_and_fits_the_noise_less_than_soft():
@@ -210,6 +248,7 @@ POSTERIORS = [
     DiffusionPosterior(PRIOR, Soft(steps=5), ddpm(10)),
     DiffusionPosterior(PRIOR, Soft(steps=5, batch=2), ddpm(10), eta=0.3),
     DiffusionPosterior(PRIOR, Prox(), logarithmic(2.5, 0.02, 10)),
+    DiffusionPosterior(PRIOR, Moments(), logarithmic(2.5, 0.02, 10), weigh=(0.1,)),
     DiffusionPosterior(PRIOR, Hard(Soft(steps=5)), ddpm(10)),
     DiffusionPosterior(PRIOR, DPS(0.2), ddpm(10), eta=0.27),
     FilteredBackProjection(),
@@ -223,7 +262,7 @@ def test_laws(posterior, count):
     check_posterior(posterior, case(count).data)
 
 
-GUIDANCES = [Soft(steps=10), Prox(), Hard(Soft(steps=10)), DPS(0.2)]
+GUIDANCES = [Soft(steps=10), Prox(), Moments(below=1.0), Hard(Soft(steps=10)), DPS(0.2)]
 
 
 @pytest.mark.parametrize("guidance", GUIDANCES, ids=lambda guidance: type(guidance).__name__)
@@ -245,6 +284,36 @@ def test_without_data_a_guidance_changes_nothing(guidance):
     for level in (0.02, 0.5, 10.0):
         sigma = torch.full((3,), level)
         torch.testing.assert_close(guided(x, sigma), PRIOR(x, sigma), rtol=0, atol=0)
+
+
+class Late:
+    """No data but at the highest levels, so that what is far from them stays far."""
+
+    def __call__(self, denoise, data):
+        guided = Prox()(denoise, data)
+        return lambda x, sigma: (guided if sigma[0] > 1.0 else denoise)(x, sigma)
+
+
+def test_a_sample_that_is_stuck_gives_its_place_to_one_that_fits():
+    """One of three starts far from the data and stays there: its denoiser knows nothing else."""
+    exact, elsewhere = case(20), PRIOR.mean + 0.5
+
+    def stubborn(x, sigma):
+        clean = PRIOR(x, sigma)
+        clean[1] = elsewhere if sigma[0] > 0.1 else clean[1]
+        return clean
+
+    levels = logarithmic(2.5, 0.02, 20)
+    kept, replaced = (DiffusionPosterior(stubborn, Late(), levels, weigh=weigh) for weigh in ((), (0.1,)))
+    misfits = [exact.data.misfit(sample(posterior, exact.data, 3)) for posterior in (kept, replaced)]
+    assert misfits[0][1] > 2 * misfits[0][0]
+    assert misfits[1].max() < 1.3 * misfits[1].min()
+
+
+def test_weighing_without_data_or_among_equals_changes_nothing():
+    for data in (Data((SIZE, SIZE)), case(6).data):
+        plain = sample(PROX, data, 3)
+        torch.testing.assert_close(sample(replace(PROX, weigh=(0.3,)), data, 3), plain, rtol=0, atol=0)
 
 
 WARM = DiffusionPosterior(

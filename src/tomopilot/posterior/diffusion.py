@@ -1,6 +1,7 @@
 """Posterior samples from a diffusion prior."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,8 @@ from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.records import Data, Draws
 
+UNFIT = 1.25  # times the least misfit
+
 
 @dataclass(frozen=True)
 class DiffusionPosterior:
@@ -21,6 +24,8 @@ class DiffusionPosterior:
     With levels to `warm` up from, the samples of an earlier moment are taken up again instead: noise of the
     first of these levels is added to them, and only these are descended. Every `refresh`-th measurement the
     samples start cold all the same, so that what was once wrongly ruled out can come back.
+    On the way down past each of the levels to `weigh` at, samples that are stuck are replaced: their misfit
+    exceeds the best one's by so much (`UNFIT`) that they have no share of the posterior.
     Without data, the samples are the prior's. Where the device does not hold all of them, the same ones are
     drawn in smaller batches.
     """
@@ -31,6 +36,7 @@ class DiffusionPosterior:
     eta: float = 1.0
     warm: Float[Tensor, " m"] | None = None
     refresh: int = 8
+    weigh: tuple[float, ...] = ()
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
         if count < 1:
@@ -41,5 +47,17 @@ class DiffusionPosterior:
             start, sigmas, moves = previous.carry, self.warm, Moves(previous.carry)
             denoise = moves.noted(self.denoise, lambda denoise: self.guidance(denoise, data))
         noise = torch.randn(start.shape, generator=rng).to(data.device)
-        images = ddim(Fitting(denoise), start + sigmas[0].item() * noise, sigmas, eta=self.eta, rng=rng)
+        select = partial(self._fitting, data) if len(data) and self.weigh else None
+        noisy = start + sigmas[0].item() * noise
+        images = ddim(Fitting(denoise), noisy, sigmas, eta=self.eta, rng=rng, select=select)
         return Draws(images, images.mean(0), carry=images, moves=moves.lengths() if moves else None)
+
+    def _fitting(self, data: Data, images: Tensor, sigma: float, following: float) -> Tensor:
+        """Which images go on to the next level: those that fit, others' places being taken by them in turn."""
+        every = torch.arange(len(images), device=images.device)
+        if not any(following <= level < sigma for level in self.weigh):
+            return every
+        misfit = data.misfit(images)
+        fit = misfit <= UNFIT * misfit.min()
+        heirs = every[fit].repeat(len(images))[: len(images)]
+        return torch.where(fit, every, heirs)

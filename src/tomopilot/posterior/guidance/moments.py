@@ -28,9 +28,9 @@ class Moments:
     Above sigma `below` (image units), the Jacobian of a network is not to be trusted, and `prox` takes over.
     """
 
-    below: float = 0.2
-    products: int = 4
-    tolerance: float = 0.05
+    below: float = 0.26
+    products: int = 2
+    tolerance: float = 0.2
     prox: Prox = field(default_factory=Prox)
 
     def __post_init__(self) -> None:
