@@ -250,7 +250,7 @@ def train(
     if not (resume or finish) and (out / STATE).exists():
         raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
     if not training.steps and hours is None and not finish:
-        raise ValueError("the recipe has no last step: say for how long with --hours, or --steps")
+        raise ValueError("the recipe has steps = 0, so no last step: say for how long with --hours, or give --steps")
     slices, groups = read_slices(images), read_groups(images, training.evenly)
     weights = read_chances(images, training.chances)
     if validation is None:

@@ -60,10 +60,16 @@ def _kind(complex_: bool) -> str:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces `path` in one step, so that a kill leaves either the old file or the new one."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} could not be written ({error.strerror}); what was there before is kept: make room, then resume"
+        ) from None
     os.replace(partial, path)
 
 

@@ -1,0 +1,92 @@
+"""A queue of trainings: goes on by itself, and is refused before anything is trained where it is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tomopilot.bench.queue import read_queue
+from tomopilot.prior.checkpoint import load_prior
+from tomopilot.prior.train import read_history
+
+RECIPE = """
+name = "{name}"
+[training]
+network = {{ fold = 2, widths = [8, 8], blocks = [1, 2], heads = 2 }}
+steps = 0
+early = {{ steps = 1, batch = 2, crop = 8 }}
+batch = 2
+crop = 16
+muon = 0.01
+decay = 0.5
+"""
+PRIOR = '[[prior]]\nrecipe = "{name}.toml"\nimages = ["images.npy"]\nvalidation = "images.npy"\nhours = 1e-9\n'
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """A file of two priors, the second of which starts from the first."""
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).random((4, 16, 16), np.float32))
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.toml").write_text(RECIPE.format(name=name))
+    path = tmp_path / "queue.toml"
+    path.write_text(PRIOR.format(name="first") + PRIOR.format(name="second") + 'start_from = "first"\n')
+    monkeypatch.setenv("TOMOPILOT_DATA", str(tmp_path))
+    return path
+
+
+def steps(task, out):
+    return [[at.step for at in part(out, {}, "cpu")] for part in (task.stretch, task.finish)]
+
+
+def test_each_prior_has_its_hours_and_its_last_stretch(queue, tmp_path):
+    """One step takes the hours; with a decay of a half, the branch has two."""
+    first, second = read_queue(queue)
+    assert steps(first, tmp_path / "first") == [[1], [2]]
+    assert steps(second, tmp_path / "second") == [[1], [2]]
+    finished = load_prior(tmp_path / "second" / "final").card
+    assert finished["steps"] == 2 and finished["started_from"]["name"] == "first"
+    assert (tmp_path / "second" / "final" / "samples.png").is_file()
+
+
+def test_a_queue_goes_on_where_it_was(queue, tmp_path):
+    first, _ = read_queue(queue)
+    list(first.stretch(tmp_path / "first", {}, "cpu"))
+    next(first.finish(tmp_path / "first", {}, "cpu"), None)
+    assert steps(first, tmp_path / "first") == [[], []]
+    assert [entry["step"] for entry in read_history(tmp_path / "first" / "final")] == [1, 2]
+
+
+def test_a_queue_is_not_of_another_recipe(queue, tmp_path):
+    list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
+    changed = RECIPE.format(name="first").replace("muon = 0.01", "muon = 0.02")
+    (tmp_path / "first.toml").write_text(changed)
+    with pytest.raises(ValueError, match=r"recipe differs .* in muon"):
+        list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
+
+
+WRONG = {
+    "first.toml": ("other.toml", "other.toml"),
+    "images.npy": ("gone.npy", "gone.npy.*TOMOPILOT_DATA"),
+    'start_from = "first"': ('start_from = "third"', "'third', which is not trained before"),
+    "hours = 1e-9": ("hour = 1e-9", "lacks 'hours'"),
+    'validation = "images.npy"': ("validation = 3", "validation = 3"),
+    "[[prior]]": ("[[priors]]", r"no \[\[prior\]\]"),
+    "[[": ("[[[", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("part", WRONG)
+def test_a_wrong_queue_is_refused_in_a_sentence(queue, part):
+    other, words = WRONG[part]
+    queue.write_text(queue.read_text().replace(part, other))
+    with pytest.raises(ValueError, match=words):
+        read_queue(queue)
+
+
+def test_the_state_tells_the_seconds_of_a_processor(queue, tmp_path):
+    first, _ = read_queue(queue)
+    steps(first, tmp_path / "first")
+    before, after = (entry["seconds"] for entry in read_history(tmp_path / "first" / "final"))
+    assert 0 <= before <= after
+    assert json.loads((tmp_path / "first" / "final" / "clock.json").read_text())["seconds"] > 0
