@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-KNOWN = "auto, soft, hard, dps, prox, fbp, tv (mri: inpaint, zero-filled), or chooser:estimator as scout:prox"
+KNOWN = "auto, soft, hard, dps, prox, moments, fbp, tv (mri: inpaint, zero-filled), or a:b as scout:moments"
 ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
 
 Images = Annotated[
@@ -250,7 +250,9 @@ def train(
     if not (resume or finish) and (out / STATE).exists():
         raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
     if not training.steps and hours is None and not finish:
-        raise ValueError("the recipe has steps = 0, so no last step: say for how long with --hours, or give --steps")
+        raise ValueError(
+            "the recipe has steps = 0, so no last step: say for how long with --hours, or give --steps"
+        )
     slices, groups = read_slices(images), read_groups(images, training.evenly)
     weights = read_chances(images, training.chances)
     if validation is None:

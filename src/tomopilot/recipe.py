@@ -68,7 +68,7 @@ def _estimator(prior: Denoiser, scale: float, guidance: Guidance) -> Posterior:
 
 
 def _moments(prior: Denoiser, scale: float) -> Posterior:
-    """Few levels where the data decide little, most where edges find their places, few where grain is left."""
+    """Few levels where data decide little, most where edges find their places, few where grain is left."""
     ends = [(5.0, 0.5, 8), (0.5, 0.1, 26)]
     levels = [logarithmic(high * scale, low * scale, steps + 1)[:-1] for high, low, steps in ends]
     sigmas = torch.cat([*levels, logarithmic(0.1 * scale, 0.04 * scale, 4)])

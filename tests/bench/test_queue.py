@@ -20,7 +20,9 @@ crop = 16
 muon = 0.01
 decay = 0.5
 """
-PRIOR = '[[prior]]\nrecipe = "{name}.toml"\nimages = ["images.npy"]\nvalidation = "images.npy"\nhours = 1e-9\n'
+PRIOR = (
+    '[[prior]]\nrecipe = "{name}.toml"\nimages = ["images.npy"]\nvalidation = "images.npy"\nhours = 1e-9\n'
+)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pict
     assert [row["count"] for row in rows] == 2 * ["6", "8"] and "certainty.png" in {
         f.name for f in out.iterdir()
     }
-    margin = read_card(again)["trust"]["margin"]["scout:prox"]
+    margin = read_card(again)["trust"]["margin"]["scout:moments"]
     ratios = [float(row["rmse"]) / float(row["expected_rmse"]) for row in rows]
     assert sorted(ratios)[2] <= margin <= max(ratios)
     assert read_card(again)["trust"]["inflation"] == trust["inflation"]

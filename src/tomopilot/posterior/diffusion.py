@@ -53,7 +53,7 @@ class DiffusionPosterior:
         return Draws(images, images.mean(0), carry=images, moves=moves.lengths() if moves else None)
 
     def _fitting(self, data: Data, images: Tensor, sigma: float, following: float) -> Tensor:
-        """Which images go on to the next level: those that fit, others' places being taken by them in turn."""
+        """Which images go on to the next level: those that fit, in turn also in the others' places."""
         every = torch.arange(len(images), device=images.device)
         if not any(following <= level < sigma for level in self.weigh):
             return every

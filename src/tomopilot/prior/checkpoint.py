@@ -68,7 +68,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(
-            f"{path} could not be written ({error.strerror}); what was there before is kept: make room, then resume"
+            f"{path} could not be written ({error.strerror}); what was there before is kept: make room, "
+            "then resume"
         ) from None
     os.replace(partial, path)
 
