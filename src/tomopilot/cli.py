@@ -249,9 +249,11 @@ def train(
     training = replace(training, **{key: value for key, value in changes.items() if value is not None})
     if not (resume or finish) and (out / STATE).exists():
         raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
+    if hours is not None and not hours > 0:
+        raise ValueError(f"hours is {hours:g}; expected a number above 0")
     if not training.steps and hours is None and not finish:
         raise ValueError(
-            "the recipe has steps = 0, so no last step: say for how long with --hours, or give --steps"
+            "the recipe has no last step (steps = 0): say for how long with --hours, or give --steps"
         )
     slices, groups = read_slices(images), read_groups(images, training.evenly)
     weights = read_chances(images, training.chances)
@@ -277,6 +279,9 @@ def train(
         start=start, hours=float("inf") if hours is None else hours,
     )  # fmt: skip
     _watch(progress, "training", training.steps)
+    if not training.steps:
+        typer.echo(f"the training stands in {out}: --resume goes on, --finish makes a prior of it")
+        return
     report_prior(out, slices, held, device)
     typer.echo(f"the prior, its card and its sample sheet are in {out}")
 

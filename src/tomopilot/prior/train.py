@@ -108,7 +108,7 @@ def train(
     if resume:
         trainer.load(out)
         history = [entry for entry in read_history(out) if entry["step"] <= trainer.step]
-        seconds = _read_clock(out)
+        seconds = read_clock(out)
     begun, first = seconds, trainer.step
     while (trainer.step < training.steps or not training.steps) and seconds < 3600 * hours:
         before = _now(trainer.device)
@@ -139,7 +139,7 @@ def branched(out: Path, training: Training) -> tuple[Path, Training]:
     that was finished makes room for one from a later state.
     """
     final, step = out / FINISHED, read_note(out)["step"]
-    steps = round(step / (1 - training.decay))
+    steps = max(step + 1, round(step / (1 - training.decay)))
     begun = read_note(final) if (final / STATE).is_file() else None
     if begun is not None and (
         begun["step"] < begun["training"]["steps"] or begun["training"]["steps"] == steps
@@ -167,7 +167,8 @@ def _now(device: torch.device) -> float:
     return time.perf_counter() if device.type == "cuda" else time.process_time()
 
 
-def _read_clock(out: Path) -> float:
+def read_clock(out: Path) -> float:
+    """Seconds that a training has taken so far; 0 where nothing says so."""
     try:
         return float(json.loads((out / CLOCK).read_text())["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
