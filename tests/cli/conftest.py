@@ -119,6 +119,6 @@ def few_steps() -> Iterator[None]:
         return DiffusionPosterior(prior, Soft(steps=5), ddpm(5, scale))
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("prox", "soft"):
+        for name in ("prox", "moments", "soft"):
             patch.setitem(recipe.POSTERIORS, name, quick)
         yield

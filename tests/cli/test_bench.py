@@ -85,7 +85,7 @@ def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pict
     words = ("--posteriors", "auto", "--at", "3,6", "--count", 3)
     before, *_ = left("calibration", *words, "--into", prior, prior=prior)
     trust = read_card(prior)["trust"]
-    assert trust["inflation"] == before["fitted"]["inflation"] and trust["inflation"]["prox"].keys() == {
+    assert trust["inflation"] == before["fitted"]["inflation"] and trust["inflation"]["moments"].keys() == {
         "3",
         "6",
     }
@@ -95,7 +95,7 @@ def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pict
     for count in ("3", "6"):
         own = [float(row["spread_over_error"]) for row in rows if row["count"] == count]
         assert math.prod(own) == pytest.approx(1, abs=0.01)
-        found, applied = after["fitted"]["inflation"]["prox"][count], trust["inflation"]["prox"][count]
+        found, applied = after["fitted"]["inflation"]["moments"][count], trust["inflation"]["moments"][count]
         assert found == pytest.approx(applied, rel=0.01)
     _, rows, out, _ = left("certain", "--at", "6,8,10", "--count", 2, "--into", again, prior=again)
     assert [row["count"] for row in rows] == 2 * ["6", "8"] and "certainty.png" in {

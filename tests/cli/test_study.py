@@ -381,7 +381,7 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     card = json.loads((wary / "card.json").read_text())
     card["trust"] = {
         "alarm": {"scout": {"drift": -20.0, "threshold": 0.0}},
-        "inflation": {"prox": {"1": 2.0}},
+        "inflation": {"moments": {"1": 2.0}},
     }
     (wary / "card.json").write_text(json.dumps(card))
     from tomopilot.design.policy import bisect_order

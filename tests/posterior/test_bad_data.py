@@ -15,6 +15,7 @@ from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.moments import Moments
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior
@@ -30,6 +31,7 @@ DRAWING = {
     "hard": DiffusionPosterior(PRIOR, Hard(Soft(steps=5), most=20), ddpm(6)),
     "dps": DiffusionPosterior(PRIOR, DPS(), ddpm(50), eta=0.27),
     "prox": DiffusionPosterior(PRIOR, Prox(), LEVELS),
+    "moments": DiffusionPosterior(PRIOR, Moments(), LEVELS, weigh=(0.1,)),
     "scout": DiffusionPosterior(PRIOR, Prox(), LEVELS, warm=WARM, refresh=4),
 }
 ALL = {**DRAWING, "fbp": FilteredBackProjection(), "tv": TotalVariation(steps=30)}
@@ -67,7 +69,7 @@ def test_one_measurement_and_all(name, count, rng):
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("noise", [EXACT, Gaussian(0.1), POISSON], ids=repr)
-@pytest.mark.parametrize("name", ["soft", "hard", "prox", "tv"])
+@pytest.mark.parametrize("name", ["soft", "hard", "prox", "moments", "tv"])
 def test_constant_image(name, noise, value):
     truth = torch.full((1, SIZE, SIZE), value)
     data = measured(OPERATOR.forward(truth)[0], noise).data

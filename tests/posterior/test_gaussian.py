@@ -148,7 +148,7 @@ def test_moments_is_the_exact_denoiser_of_the_posterior(count, level):
     exact = case(count)
     precise = GaussianPrior(PRIOR.mean.double(), PRIOR.covariance.double())
     x = PRIOR.mean + level * torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).double()
-    guidance = Moments(below=1e9, products=20, tolerance=0.0, prox=Prox(steps=30))
+    guidance = Moments(below=1e9, products=60, tolerance=0.0, prox=Prox(steps=60))
     found = guidance(precise, exact.data)(x, torch.full((3,), level, dtype=torch.float64))
     information = torch.linalg.inv(exact.covariance) + torch.eye(SIZE**2, dtype=torch.float64) / level**2
     pull = torch.linalg.solve(exact.covariance, exact.mean.flatten()) + x.flatten(1) / level**2

@@ -119,6 +119,15 @@ def test_metered_counts_and_changes_nothing(rng):
     assert metered.evaluations == 7 and metered.seconds > 0
 
 
+def test_metered_counts_products_with_the_jacobian():
+    metered = Metered(lambda x, sigma: 2 * x)
+    x = torch.zeros(3, 4, 4, requires_grad=True)
+    clean = metered(x, torch.ones(3))
+    for _ in range(2):
+        torch.autograd.grad(clean, x, torch.ones_like(clean), retain_graph=True)
+    assert metered.evaluations == 3 * 3
+
+
 def test_denoisers_keep_the_contract(rng):
     prior = dense_prior(rng)
     like = torch.randn(4, 3, 3, generator=rng, dtype=torch.float64)

@@ -110,7 +110,10 @@ class Stationary:
 
 
 class Metered:
-    """A denoiser that counts the images it was asked to denoise, and the seconds this took."""
+    """A denoiser that counts the images that went through it, there or, for a gradient, back.
+
+    `seconds` are those of the way there.
+    """
 
     def __init__(self, denoise: Denoiser) -> None:
         self.denoise, self.evaluations, self.seconds = denoise, 0, 0.0
@@ -122,4 +125,9 @@ class Metered:
             torch.cuda.synchronize(clean.device)
         self.seconds += time.perf_counter() - start
         self.evaluations += len(x)
+        if clean.requires_grad:
+            clean.register_hook(self._back)
         return clean
+
+    def _back(self, gradient: Tensor) -> None:
+        self.evaluations += len(gradient)
