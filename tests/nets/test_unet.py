@@ -53,7 +53,7 @@ def test_a_matrix_is_the_kernel_of_a_convolution(rng):
 
 
 def test_products_with_the_jacobian(rng):
-    """A vector times it, by autograd and by functions, while no weight asks for a gradient; and a difference."""
+    """A vector times it, by autograd and functions, while no weight asks for a gradient; a difference."""
     small = network(rng=rng)
     small.compute_in(torch.float64)
     x, v, u = (torch.randn(3, 8, 8, generator=rng, dtype=torch.float64) for _ in range(3))
