@@ -38,6 +38,7 @@ VARIANTS = {
     "refresh 24": {"refresh": 24},
     "never again cold": {"refresh": NEVER},
     "2 levels": {"refresh": 24, "levels": 2},
+    "2 levels, 5 iterations": {"refresh": 24, "levels": 2, "iterations": 5},
     "5 levels": {"refresh": 24, "levels": 5},
     "from sigma 0.7": {"refresh": 24, "top": 0.7, "levels": 4},
     "5 iterations": {"refresh": 24, "iterations": 5},
@@ -74,7 +75,7 @@ def main(specs: str, prior: str = "chip-128", *names: str) -> None:
         means = "  ".join(f"{mean(quality[name, count]):.2f}" for count in COUNTS)
         times = seconds[name] or [0.0]
         print(
-            f"{name:18} {means} dB   next angle {mean(times):.2f} s (median {median(times):.2f}), "
+            f"{name:22} {means} dB   next angle {mean(times):.2f} s (median {median(times):.2f}), "
             f"{looks[name]} evaluations a scan"
         )
 

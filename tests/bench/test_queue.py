@@ -59,6 +59,30 @@ def test_a_queue_goes_on_where_it_was(queue, tmp_path):
     assert [entry["step"] for entry in read_history(tmp_path / "first" / "final")] == [1, 2]
 
 
+def test_weights_that_were_kept_go_on_in_an_empty_folder(queue, tmp_path):
+    """From their step and their seconds; a folder that has a state of its own is left as it is."""
+    list(read_queue(queue)[0].stretch(tmp_path / "kept", {}, "cpu"))
+    seconds = read_history(tmp_path / "kept")[-1]["seconds"]
+    text = queue.read_text().replace("hours = 1e-9", 'hours = 1\nkept = "kept"', 1)
+    queue.write_text(text)
+    first, _ = read_queue(queue)
+    stretch = first.stretch(tmp_path / "first", {}, "cpu")
+    assert next(stretch).step == 2
+    stretch.close()
+    assert read_history(tmp_path / "first") == read_history(tmp_path / "kept")
+    assert json.loads((tmp_path / "first" / "clock.json").read_text())["seconds"] == seconds
+    assert load_prior(tmp_path / "first").card["steps"] == 1
+
+
+def test_weights_of_another_recipe_do_not_go_on(queue, tmp_path):
+    first, _ = read_queue(queue)
+    list(first.stretch(tmp_path / "kept", {}, "cpu"))
+    (tmp_path / "first.toml").write_text(RECIPE.format(name="first").replace("batch = 2", "batch = 3"))
+    queue.write_text(queue.read_text().replace("hours = 1e-9", 'hours = 1\nkept = "kept"', 1))
+    with pytest.raises(ValueError, match=r"kept was started with in batch, early"):
+        list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
+
+
 def test_a_queue_is_not_of_another_recipe(queue, tmp_path):
     list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
     changed = RECIPE.format(name="first").replace("muon = 0.01", "muon = 0.02")
@@ -72,6 +96,7 @@ WRONG = {
     "images.npy": ("gone.npy", "gone.npy.*TOMOPILOT_DATA"),
     'start_from = "first"': ('start_from = "third"', "'third', which is not trained before"),
     "hours = 1e-9": ("hour = 1e-9", "lacks 'hours'"),
+    "hours": ('kept = "gone"\nhours', "gone is named in the queue .* holds no prior"),
     'validation = "images.npy"': ("validation = 3", "validation = 3"),
     "[[prior]]": ("[[priors]]", r"no \[\[prior\]\]"),
     "[[": ("[[[", "cannot be read"),

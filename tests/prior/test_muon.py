@@ -1,6 +1,7 @@
 import torch
 from torch import nn
 
+from tomopilot.nets.build import fast_precision
 from tomopilot.prior.muon import Muon, orthogonal
 
 
@@ -14,7 +15,8 @@ def test_directions_keep_the_singular_vectors(rng):
     matrix = torch.randn(1, 6, 9, generator=rng)
     u, _, vh = torch.linalg.svd(matrix[0], full_matrices=False)
     inner = u.T @ orthogonal(matrix)[0] @ vh.T
-    torch.testing.assert_close(inner, inner.diag().diag(), atol=1e-4, rtol=0)
+    near = {torch.float32: 1e-4, torch.bfloat16: 0.03}[fast_precision("cpu")]  # it is computed in
+    torch.testing.assert_close(inner, inner.diag().diag(), atol=near, rtol=0)
 
 
 def test_matrices_of_one_shape_do_not_see_each_other(rng):

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -88,6 +89,17 @@ def test_stages_and_muon_resume_to_the_same_bits(tmp_path, images, killed_at):
     assert [p.loss for p in rest] == [p.loss for p in straight[killed_at:]]
     assert [p.images_seen for p in straight] == [6, 12, 18, 21, 24, 27, 30, 33]
     assert_same_files(tmp_path / "straight", tmp_path / "halves")
+
+
+def test_a_stage_draws_from_the_images_that_hold_its_views(images):
+    """Images of 12 pixels are drawn while views are 8 wide, and no more once they are 16 wide."""
+    small = [torch.full((12, 12), torch.nan)] * 6
+    early = Trainer(STAGED)
+    with pytest.raises(FloatingPointError):
+        early.update([*images, *small])
+    early.step = STAGED.early["steps"]
+    for _ in range(5):
+        assert math.isfinite(early.update([*images, *small]))
 
 
 def test_a_step_in_parts_is_the_same_step(images, monkeypatch):

@@ -9,10 +9,11 @@ from typing import Any
 
 from tomopilot.bench.training import read_chances, read_groups, read_slices, report_prior
 from tomopilot.prior.checkpoint import lineage, load_prior
-from tomopilot.prior.train import FINISHED, STATE, Progress, branched, train
+from tomopilot.prior.train import FINISHED, STATE, Progress, branched, revive, train
 from tomopilot.prior.training import Training, read_training
 
-KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float), "start_from": str}
+KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
+MORE = {"start_from": str, "kept": str}
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,12 @@ class Task:
     validation: str
     hours: float
     start_from: str | None = None  # an earlier task, whose finished weights are taken over
+    kept: Path | None = None  # folder of a prior from an earlier state, to go on from where there is none in OUT
 
     def stretch(self, out: Path, card: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Goes on at the constant rate, until the hours are over."""
+        if self.kept is not None and not (out / STATE).is_file():
+            revive(self.kept, out, self.training)
         yield from self._steps(
             out, self.training, card, device, resume=(out / STATE).is_file(), hours=self.hours
         )
@@ -79,13 +83,14 @@ def data_folder(path: Path) -> Path:
 
 
 def _task(path: Path, table: Mapping[str, Any], before: Sequence[str]) -> Task:
-    for key, kind in KEYS.items():
-        if key not in table and key != "start_from":
+    for key, kind in (KEYS | MORE).items():
+        if key not in table and key in KEYS:
             raise ValueError(f"a prior in the queue {path} lacks {key!r}; it needs {', '.join(KEYS)}")
         if key in table and not isinstance(table[key], kind):
             raise ValueError(f"a prior in the queue {path} has {key} = {table[key]!r}, of the wrong type")
-    if unknown := sorted(set(table) - set(KEYS)):
-        raise ValueError(f"the queue {path} has the unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
+    if unknown := sorted(set(table) - set(KEYS | MORE)):
+        known = ", ".join(KEYS | MORE)
+        raise ValueError(f"the queue {path} has the unknown key {unknown[0]!r}; known are {known}")
     training, card = read_training(path.parent / table["recipe"])
     start = table.get("start_from")
     if start is not None and start not in before:
@@ -97,6 +102,8 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str]) -> Task:
     missing = [name for name in files if not Path(name.partition("::")[0]).is_file()]
     if missing:
         raise ValueError(f"{missing[0]} is named in the queue {path}, but is not there; set TOMOPILOT_DATA")
-    return Task(
-        card["name"], replace(training, steps=0), card, tuple(files[:-1]), files[-1], table["hours"], start
-    )
+    kept = path.parent / table["kept"] if "kept" in table else None
+    if kept is not None and not (kept / "prior.safetensors").is_file():
+        raise ValueError(f"{kept} is named in the queue {path}, but holds no prior")
+    images, training = tuple(files[:-1]), replace(training, steps=0)
+    return Task(card["name"], training, card, images, files[-1], table["hours"], start, kept)

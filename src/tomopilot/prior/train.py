@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.prior.augment import Slices
-from tomopilot.prior.checkpoint import Prior, save_tensors, write_atomically
+from tomopilot.prior.checkpoint import Prior, load_prior, save_tensors, write_atomically
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.prior.trainer import STATE, Trainer, read_note, read_state, to_network_range
@@ -156,6 +156,23 @@ def branched(out: Path, training: Training) -> tuple[Path, Training]:
     return final, replace(training, steps=steps)
 
 
+def revive(kept: Path, out: Path, training: Training) -> None:
+    """Puts into `out` the state of a training of which only a prior was kept; its optimisers start anew.
+
+    Raises ValueError where the prior comes from another recipe.
+    """
+    prior = load_prior(kept)
+    trainer = Trainer(training)
+    trainer.check_recipe(prior.card.get("training", {}), kept)
+    trainer.begin_from(prior)
+    trainer.step = prior.card["steps"]
+    out.mkdir(parents=True, exist_ok=True)
+    history = read_history(kept)
+    write_atomically(out / HISTORY, json.dumps(history, indent=1).encode())
+    write_atomically(out / CLOCK, json.dumps({"seconds": history[-1]["seconds"] if history else 0.0}).encode())
+    trainer.save(out, prior.card)
+
+
 def binned(image: Float[Tensor, "h w"], training: Training) -> Float[Tensor, "h2 w2"]:
     """An image wider than the largest view, averaged in blocks as the recipe says; others as they are."""
     if training.bin == 1 or image.shape[-1] <= training.largest:
@@ -186,16 +203,15 @@ def _chances(groups: Sequence[str], weights: Sequence[float]) -> Float[Tensor, "
 def _check_images(images: Slices, trainer: Trainer) -> None:
     """Raises where images cannot be trained on: their size, the size of views of them, or their values."""
     setup, multiple = trainer.training, trainer.network.multiple
-    sides = [
-        ("crop", setup.crop),
-        ("crop", setup.largest),
-        *((("height", "width")[a], i.shape[a]) for i in images for a in (0, 1)),
-    ]
-    for name, side in sides:
-        if side % multiple or side < setup.largest:
+    least = min(setup.crop, setup.early.get("crop", setup.crop))
+    sides = [(("height", "width")[a], i.shape[a], least) for i in images for a in (0, 1)]
+    sides += [("crop", crop, crop) for crop in (setup.crop, setup.largest)]
+    sides += [("largest side", max(min(image.shape) for image in images), setup.largest)]
+    for name, side, crop in sides:
+        if side % multiple or side < crop:
             raise ValueError(
                 f"the {name} of the images is {side} pixels; this network wants multiples of {multiple}, "
-                f"no less than the crop of {setup.largest}: crop or rescale the images, or change the recipe"
+                f"no less than the crop of {crop}: crop or rescale the images, or change the recipe"
             )
     if setup.phase and len({image.shape for image in images}) > 1:
         raise ValueError(

@@ -86,7 +86,8 @@ class Trainer:
         setup, rng = self.training, stream(self.training.seed, "train", self.step)
         batch, crop = setup.views(self.step)
         chances = torch.ones(len(images)) if chances is None else chances
-        chosen = torch.multinomial(chances, batch, replacement=True, generator=rng)
+        wide = torch.tensor([min(image.shape) >= crop for image in images])
+        chosen = torch.multinomial(chances * wide, batch, replacement=True, generator=rng)
         views = random_views(
             [to_network_range(images[i], setup.limits) for i in chosen.tolist()],
             crop,
@@ -165,18 +166,20 @@ class Trainer:
         }
         save_prior(out, self.average, {**card, **facts})
 
-    def load(self, out: Path) -> None:
-        """Continues from `out`; the recipe must be the same, except for its number of steps."""
-        note, tensors = read_state(out)
-        now = json.loads(json.dumps(asdict(self.training)))
-        unset = asdict(Training())  # what older trainings do not state
-        before = json.loads(json.dumps(unset)) | note["training"]
+    def check_recipe(self, before: Mapping[str, Any], out: Path) -> None:
+        """Raises where `out` was trained by another recipe, whatever its number of steps."""
+        now, unset = (json.loads(json.dumps(asdict(setup))) for setup in (self.training, Training()))
+        before = unset | before  # what older trainings do not state
         changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
-        changed = sorted(set(changed) - {"steps"})
-        if changed:
+        if changed := sorted(set(changed) - {"steps"}):
             raise ValueError(
                 f"the recipe differs from the one {out} was started with in {', '.join(changed)}"
             )
+
+    def load(self, out: Path) -> None:
+        """Continues from `out`; the recipe must be the same, except for its number of steps."""
+        note, tensors = read_state(out)
+        self.check_recipe(note["training"], out)
         groups: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             part, rest = name.split(".", 1)
