@@ -27,7 +27,7 @@ class Task:
     validation: str
     hours: float
     start_from: str | None = None  # an earlier task, whose finished weights are taken over
-    kept: Path | None = None  # folder of a prior from an earlier state, to go on from where there is none in OUT
+    kept: Path | None = None  # a prior of an earlier state, to go on from where OUT has none
 
     def stretch(self, out: Path, card: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Goes on at the constant rate, until the hours are over."""

@@ -169,7 +169,8 @@ def revive(kept: Path, out: Path, training: Training) -> None:
     out.mkdir(parents=True, exist_ok=True)
     history = read_history(kept)
     write_atomically(out / HISTORY, json.dumps(history, indent=1).encode())
-    write_atomically(out / CLOCK, json.dumps({"seconds": history[-1]["seconds"] if history else 0.0}).encode())
+    clock = {"seconds": history[-1]["seconds"] if history else 0.0}
+    write_atomically(out / CLOCK, json.dumps(clock).encode())
     trainer.save(out, prior.card)
 
 
