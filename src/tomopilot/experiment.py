@@ -86,6 +86,11 @@ class Experiment:
         if self.scout is None:
             self._moment.seen = chosen_by
 
+    @property
+    def decided(self) -> Decision | None:
+        """The design that `ask` would give now, if it is known already."""
+        return self._decision
+
     def decide(self) -> Decision:
         """The design that `ask` would give now."""
         if self._decision is None:
@@ -110,7 +115,7 @@ class Experiment:
     def tell(self, design: int, values: Tensor) -> None:
         """Takes the measurement of a design: asked for or not, in any order, repeated or not."""
         design = index(design)
-        self._check(design, values)
+        self.check(design, values)
         if not (values.is_floating_point() or values.is_complex()):
             values = values.float()
         values = values.to(self.operator.device)
@@ -144,7 +149,8 @@ class Experiment:
         chosen_by = self._moment.chosen_by
         return None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
 
-    def _check(self, design: int, values: Tensor) -> None:
+    def check(self, design: int, values: Tensor) -> None:
+        """Raises where these cannot be the values of a design: its number, their shape, type or content."""
         if not 0 <= design < len(self.operator):
             raise ValueError(
                 f"design {design} is unknown; the operator has designs 0 to {len(self.operator) - 1}"

@@ -6,11 +6,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def magnitude(image: Float[Tensor, "*b 2 h w"]) -> Float[Tensor, "*b h w"]:
-    """Magnitude of complex images of two channels, their real and their imaginary part."""
-    return image.square().sum(-3).sqrt()
-
-
 def rmse(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"]) -> float:
     """Root of the mean squared difference, in image units."""
     return (image - truth).double().square().mean().sqrt().item()

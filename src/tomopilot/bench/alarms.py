@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from tomopilot.bench.charts import alarms
-from tomopilot.bench.study import Judge, Plan, Row, scans
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.experiment import run
+from tomopilot.report.charts import alarms
+from tomopilot.scan.judge import Row
+from tomopilot.scan.plan import Plan
+from tomopilot.scan.virtual import virtual
 
 QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet ...
 RESERVE = 1.25  # ... with this factor between their highest sum and the threshold
@@ -81,21 +83,21 @@ class Alarms:
             )
 
     def __len__(self) -> int:
-        return len(scans(self._everything))
+        return len(self._everything.scans)
 
     @property
     def _everything(self) -> Plan:
         return replace(self.plan, images=(*self.plan.images, *self.foreign))
 
     def rows(self) -> Iterator[Row]:
-        for scan in scans(self._everything):
-            judge = Judge(self.plan, scan)
-            for _ in run(judge.experiment, judge.instrument, until=budget(self.plan.budget)):
+        for scan in self._everything.scans:
+            cell = virtual(self.plan, scan)
+            experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
+            for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
                 pass
-            surprises, moves = judge.experiment.surprises, judge.experiment.moves
-            watch = judge.alarm or Watch()
+            surprises, moves = experiment.surprises, experiment.moves
             predicted = [value for value in surprises if value]
-            at, by = judge.raised() or (None, None)
+            at, by = cell.judge.raised() or (None, None)
             strangeness = watch.seen(moves)
             yield {
                 "image": self._everything.label(scan.image), **asdict(scan.method), "seed": self.plan.seed,

@@ -10,16 +10,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.bench.charts import coverages, rank_histograms
-from tomopilot.bench.plots import curves, number
-from tomopilot.bench.study import Judge, Plan, Row, scans
-from tomopilot.bench.summary import mean_and_two_se, method_of
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import expected_rmse, surprise
 from tomopilot.experiment import run
 from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.posterior import Posterior
-from tomopilot.recipe import PRIOR_FREE
+from tomopilot.report.charts import coverages, rank_histograms
+from tomopilot.report.plots import curves, number
+from tomopilot.scan.judge import Row
+from tomopilot.scan.plan import Plan
+from tomopilot.scan.summary import mean_and_two_se, method_of
+from tomopilot.scan.virtual import Virtual, virtual
 
 LEVELS = {"coverage_50": 0.5, "coverage_80": 0.8, "coverage_90": 0.9}
 UNSEEN = 12  # unmeasured angles whose projections are predicted
@@ -103,7 +104,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for method in self.plan.methods:
-            if method.estimator in PRIOR_FREE:
+            if not method.samples:
                 raise ValueError(
                     f"{method.estimator} gives one image, calibration needs samples; name another posterior"
                 )
@@ -111,18 +112,19 @@ class Calibration:
             raise ValueError(f"calibration of {self.plan.count} sample; ask for a --count of at least 2")
 
     def __len__(self) -> int:
-        return len(scans(self.plan)) * (len(self.plan.at) if self.plan.at else self.plan.budget)
+        return len(self.plan.scans) * (len(self.plan.at) if self.plan.at else self.plan.budget)
 
     def rows(self) -> Iterator[Row]:
-        for scan in scans(self.plan):
-            judge = Judge(self.plan, scan)
+        for scan in self.plan.scans:
+            cell = virtual(self.plan, scan)
+            judge, estimator = cell.judge, cell.parts.estimator.posterior
             named = {"image": self.plan.label(scan.image), **asdict(scan.method), "seed": self.plan.seed}
-            for step in run(judge.experiment, judge.instrument, until=budget(self.plan.budget)):
+            for step in run(cell.parts.experiment, cell.instrument, until=budget(self.plan.budget)):
                 if self.plan.judges(step.count):
-                    samples, z = step.draws.images, unseen(judge, step.draws.images)
+                    samples, z = step.draws.images, unseen(cell, step.draws.images)
                     quality = judge.judged(step.draws)["psnr"]  # of the best estimate, not of the mean
-                    found = scores(samples, judge.truth)
-                    applied = inflation(judge.estimator.posterior, step.count)
+                    found = scores(samples, cell.instrument.image)
+                    applied = inflation(estimator, step.count)
                     yield {
                         **named, "count": step.count, **found, "z": z, "psnr": quality, "inflation": applied
                     }  # fmt: skip
@@ -191,14 +193,14 @@ def fit(rows: list[Row]) -> float | None:
     return geometric_mean(row["inflation"] / row["spread_over_error"] for row in known) if known else None
 
 
-def unseen(judge: Judge, samples: Float[Tensor, "k *image"]) -> float | None:
+def unseen(cell: Virtual, samples: Float[Tensor, "k *image"]) -> float | None:
     """Surprise of the noiseless values of some unmeasured designs; None where all are measured."""
-    free = torch.tensor(judge.experiment.free)
+    free = torch.tensor(cell.parts.experiment.free)
     if not len(free):
         return None
     some = free[torch.linspace(0, len(free) - 1, min(UNSEEN, len(free))).round().long()]
     with torch.no_grad():
-        predicted, clean = judge.operator[some].forward(samples), judge.instrument.clean(some)
+        predicted, clean = cell.instrument.operator[some].forward(samples), cell.instrument.clean(some)
     return number(surprise(predicted, clean, torch.tensor(math.inf)))
 
 

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from statistics import mean, quantiles
 from typing import Any, ClassVar
 
-from tomopilot.bench.charts import expected_and_real
-from tomopilot.bench.study import Judge, Plan, Row, scans
 from tomopilot.experiment import run
 from tomopilot.metrics import rmse_at
-from tomopilot.recipe import PRIOR_FREE
+from tomopilot.report.charts import expected_and_real
+from tomopilot.scan.judge import Row
+from tomopilot.scan.plan import Plan
+from tomopilot.scan.virtual import virtual
 
 SURE = 0.9  # share of judged estimates that a fitted margin covers
 TARGETS = (24.0, 26.0, 28.0, 30.0, 32.0, 34.0, 36.0)  # dB
@@ -32,21 +33,22 @@ class Certainty:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        if len(self.plan.methods) > 1 or any(m.estimator in PRIOR_FREE for m in self.plan.methods):
-            raise ValueError("certainty belongs to one prior and one posterior with samples; name those")
+        if len(self.plan.methods) > 1 or not all(m.samples for m in self.plan.methods):
+            raise ValueError("`--certain` needs exactly one prior and one posterior that gives samples")
 
     def __len__(self) -> int:
         return len(self.plan.images) * sum(map(self.plan.judges, range(1, self.plan.budget)))
 
     def rows(self) -> Iterator[Row]:
-        for scan in scans(self.plan):
-            judge = Judge(self.plan, scan)
-            margin = judge.trust.get("margin", {}).get(scan.method.pair)
-            steps = run(judge.experiment, judge.instrument, until=judge.until)
-            while not judge.until(judge.experiment):
-                row = judge.row(steps.__next__)
+        for scan in self.plan.scans:
+            cell = virtual(self.plan, scan)
+            experiment, until = cell.parts.experiment, cell.parts.until
+            margin = cell.parts.trust.margins.get(scan.method.pair)
+            steps = run(experiment, cell.instrument, until=until)
+            while not until(experiment):
+                row = cell.judge.row(steps.__next__)
                 if row["psnr"] is not None and row["expected_rmse"]:  # after the last one, nothing is chosen
-                    yield {**row, "margin": margin, "peak": judge.peak}
+                    yield {**row, "margin": margin, "peak": cell.parts.peak}
 
     def line(self, row: Row) -> str:
         errors = f"error {row['rmse']:.4f}, expected {row['expected_rmse']:.4f}"

@@ -1,69 +1,107 @@
-"""Trainings one after the other, each for its hours: a queue that can be interrupted anywhere, for days."""
+"""Trainings: one alone, or a queue of them, each for its hours; they can be interrupted anywhere."""
 
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tomopilot.bench.training import read_chances, read_groups, read_slices, report_prior
+from torch import Tensor
+
+from tomopilot.files.slices import read_chances, read_groups, read_slices
 from tomopilot.prior.checkpoint import lineage, load_prior
 from tomopilot.prior.train import FINISHED, STATE, Progress, branched, revive, train
 from tomopilot.prior.training import Training, read_training
+from tomopilot.report.prior_sheet import report_prior
 
 KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
 MORE = {"start_from": str, "kept": str}
+HELD = 20  # without validation images, every so many-th image is held back
+
+
+class Slices(NamedTuple):
+    """Images to train on, with group and chance of each, and those held back."""
+
+    images: list[Tensor]
+    groups: list[str] | None
+    chances: list[float]
+    held: list[Tensor]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One prior to train: recipe, images of training and validation, and hours at a constant rate."""
+    """One prior to train: recipe, what its card says, images, and hours at a constant rate."""
 
-    name: str
     training: Training
     card: Mapping[str, Any]
     images: tuple[str, ...]
-    validation: str
-    hours: float
-    start_from: str | None = None  # an earlier task, whose finished weights are taken over
+    validation: str | None = None
+    hours: float = math.inf
+    start_from: str | Path | None = None  # a prior whose weights are taken over
     kept: Path | None = None  # a prior of an earlier state, to go on from where OUT has none
 
-    def stretch(self, out: Path, card: Mapping[str, Any], device: str) -> Iterator[Progress]:
-        """Goes on at the constant rate, until the hours are over."""
+    @property
+    def name(self) -> str:
+        return self.card["name"]
+
+    @cached_property
+    def slices(self) -> Slices:
+        """What it is trained on, read once."""
+        images, groups = read_slices(self.images), read_groups(self.images, self.training.evenly)
+        chances = read_chances(self.images, self.training.chances)
+        if self.validation is not None:
+            return Slices(images, groups, chances, read_slices([self.validation]))
+        if len(images) < 2:
+            raise ValueError("one training image was given; name more, or others with --validation")
+        some = [i for i in range(len(images)) if i % HELD]
+        groups = groups and [groups[i] for i in some]
+        return Slices([images[i] for i in some], groups, [chances[i] for i in some], images[::HELD])
+
+    def stretch(self, out: Path, origin: Mapping[str, Any], device: str) -> Iterator[Progress]:
+        """Begins or goes on, until the hours are over or the recipe's last step is done."""
         if self.kept is not None and not (out / STATE).is_file():
             revive(self.kept, out, self.training)
-        yield from self._steps(
-            out, self.training, card, device, resume=(out / STATE).is_file(), hours=self.hours
-        )
+        yield from self._steps(out, self.training, origin, device, (out / STATE).is_file(), self.hours)
 
-    def finish(self, out: Path, card: Mapping[str, Any], device: str) -> Iterator[Progress]:
+    def finish(self, out: Path, origin: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Lets the rate fall to 0, on a branch of its own, and leaves pictures beside the prior."""
         final, training = branched(out, self.training)
-        yield from self._steps(final, training, card, device, resume=True)
-        report_prior(final, read_slices(self.images), read_slices([self.validation]), device)
+        yield from self._steps(final, training, origin, device, True, math.inf)
+        self.report(final, device)
+
+    def report(self, out: Path, device: str) -> None:
+        """Pictures of the prior, and what they show, in its card."""
+        report_prior(out, self.slices.images, self.slices.held, device)
 
     def _steps(
-        self, out: Path, training: Training, card: Mapping[str, Any], device: str, **options: Any
+        self,
+        out: Path,
+        training: Training,
+        origin: Mapping[str, Any],
+        device: str,
+        resume: bool,
+        hours: float,
     ) -> Iterator[Progress]:
-        slices = read_slices(self.images)
-        start = None
-        if self.start_from is not None:
-            start = load_prior(out.parents[out.name == FINISHED] / self.start_from / FINISHED)
-            card = {**card, "started_from": lineage(start.card)}
+        images, groups, chances, held = self.slices
+        start = None if self.start_from is None else load_prior(self.start_from, device)
+        card = {**self.card, "seed": training.seed, **origin}
+        if start is not None:
+            card["started_from"] = lineage(start.card)
         yield from train(
-            slices, training, out,
-            validation=read_slices([self.validation]), card={**self.card, "seed": training.seed, **card},
-            groups=read_groups(self.images, training.evenly),
-            weights=read_chances(self.images, training.chances),
-            device=device, start=None if options["resume"] else start, **options,
+            images, training, out,
+            validation=held, card=card, groups=groups, weights=chances, device=device, resume=resume,
+            start=None if resume else start, hours=hours,
         )  # fmt: skip
 
 
-def read_queue(path: Path) -> list[Task]:
+def read_queue(path: Path, out: Path) -> list[Task]:
     """The tasks of a TOML file of [[prior]] tables; files of images lie in TOMOPILOT_DATA.
 
-    Raises ValueError where a key, a recipe or a file of images is missing, before anything is trained.
+    Each trains in its folder in `out`, where later ones find the priors that they start from. Raises
+    ValueError where a key, a recipe or a file of images is missing, before anything is trained.
     """
     try:
         tables = tomllib.loads(path.read_text()).get("prior")
@@ -73,7 +111,7 @@ def read_queue(path: Path) -> list[Task]:
         raise ValueError(f"the queue {path} has no [[prior]] tables; see recipes/queue.toml")
     tasks: list[Task] = []
     for table in tables:
-        tasks.append(_task(path, table, [task.name for task in tasks]))
+        tasks.append(_task(path, table, [task.name for task in tasks], out))
     return tasks
 
 
@@ -82,15 +120,8 @@ def data_folder(path: Path) -> Path:
     return Path(os.environ.get("TOMOPILOT_DATA") or path.resolve().parents[2] / "shared" / "data")
 
 
-def _task(path: Path, table: Mapping[str, Any], before: Sequence[str]) -> Task:
-    for key, kind in (KEYS | MORE).items():
-        if key not in table and key in KEYS:
-            raise ValueError(f"a prior in the queue {path} lacks {key!r}; it needs {', '.join(KEYS)}")
-        if key in table and not isinstance(table[key], kind):
-            raise ValueError(f"a prior in the queue {path} has {key} = {table[key]!r}, of the wrong type")
-    if unknown := sorted(set(table) - set(KEYS | MORE)):
-        known = ", ".join(KEYS | MORE)
-        raise ValueError(f"the queue {path} has the unknown key {unknown[0]!r}; known are {known}")
+def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path) -> Task:
+    _check_keys(path, table)
     training, card = read_training(path.parent / table["recipe"])
     start = table.get("start_from")
     if start is not None and start not in before:
@@ -105,5 +136,18 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str]) -> Task:
     kept = path.parent / table["kept"] if "kept" in table else None
     if kept is not None and not (kept / "prior.safetensors").is_file():
         raise ValueError(f"{kept} is named in the queue {path}, but holds no prior")
-    images, training = tuple(files[:-1]), replace(training, steps=0)
-    return Task(card["name"], training, card, images, files[-1], table["hours"], start, kept)
+    *images, validation = files
+    origin = None if start is None else out / start / FINISHED
+    training = replace(training, steps=0)
+    return Task(training, card, tuple(images), validation, table["hours"], origin, kept)
+
+
+def _check_keys(path: Path, table: Mapping[str, Any]) -> None:
+    for key, kind in (KEYS | MORE).items():
+        if key not in table and key in KEYS:
+            raise ValueError(f"a prior in the queue {path} lacks {key!r}; it needs {', '.join(KEYS)}")
+        if key in table and not isinstance(table[key], kind):
+            raise ValueError(f"a prior in the queue {path} has {key} = {table[key]!r}, of the wrong type")
+    if unknown := sorted(set(table) - set(KEYS | MORE)):
+        known = ", ".join(KEYS | MORE)
+        raise ValueError(f"the queue {path} has the unknown key {unknown[0]!r}; known are {known}")

@@ -14,15 +14,17 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from tomopilot.bench.charts import seconds
 from tomopilot.bench.projectors import PROJECTORS, disc, obstacle
-from tomopilot.bench.study import Judge, Plan, Row, Scan
 from tomopilot.design.policy import Choice, bisect_order
 from tomopilot.measure.radon import half_turn
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.prior.denoiser import Metered
 from tomopilot.randomness import stream
-from tomopilot.recipe import Method
+from tomopilot.report.charts import seconds
+from tomopilot.scan.judge import Row
+from tomopilot.scan.parts import Method
+from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.virtual import Virtual, virtual
 
 LONG = 512  # sides from which a step is timed once
 Work = tuple[Callable[[], object], Metered | None]  # what is timed, and who counts the network's images
@@ -63,7 +65,7 @@ class Speed:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         plan, few, most = self.plan, min(self.samples), max(self.samples)
-        side, found = len(Judge(plan, Scan(plan.images[0], plan.methods[0])).truth), []
+        side, found = len(virtual(plan, Scan(plan.images[0], plan.methods[0])).instrument.image), []
         for method, count, n in product(plan.methods, self.samples, self.measured):
             found += scanning(replace(plan, count=count), method, side, n)
         for n in self.solved:
@@ -123,40 +125,41 @@ def scanning(plan: Plan, method: Method, side: int, n: int) -> list[Case]:
     return [Case(f"{method.posterior}: {name}", side, plan.count, n, w, once) for name, w in works.items()]
 
 
-def tell(plan: Plan, method: Method, n: int) -> Judge:
+def tell(plan: Plan, method: Method, n: int) -> Virtual:
     """A scan of the first image after its first `n` angles of the uniform order."""
-    judge = Judge(plan, Scan(plan.images[0], method))
-    for design in bisect_order(len(judge.operator))[:n]:
-        judge.experiment.tell(design, judge.instrument(design))
-    return judge
+    cell = virtual(plan, Scan(plan.images[0], method))
+    for design in bisect_order(len(cell.instrument.operator))[:n]:
+        cell.parts.experiment.tell(design, cell.instrument(design))
+    return cell
 
 
-def choosing(told: Callable[[], Judge], warm: bool) -> Work:
+def choosing(told: Callable[[], Virtual], warm: bool) -> Work:
     """The next angle by the chooser's samples; `warm` ones start from those of a moment before."""
-    judge = told()
-    experiment, count = judge.experiment, judge.plan.count
+    parts = told().parts
+    experiment = parts.experiment
 
     def draw(previous=None):
-        rng = stream(judge.plan.seed, "speed")
-        return judge.chooser.sample(experiment.data, count, rng=rng, previous=previous)
+        rng = stream(experiment.seed, "speed")
+        return parts.chooser.sample(experiment.data, experiment.count, rng=rng, previous=previous)
 
     taken, sample = experiment.count_told, partial(draw, draw() if warm else None)
-    choice = Choice(judge.operator, experiment.free, taken, sample)
-    return lambda: experiment.policy.choose(choice), judge.meter
+    choice = Choice(experiment.operator, experiment.free, taken, sample)
+    return lambda: experiment.policy.choose(choice), parts.meter
 
 
-def estimating(told: Callable[[], Judge]) -> Work:
-    judge = told()
-    data, count, seed = judge.experiment.data, judge.plan.count, judge.plan.seed
-    return lambda: judge.estimator.sample(data, count, rng=stream(seed, "speed")), judge.meter
+def estimating(told: Callable[[], Virtual]) -> Work:
+    parts = told().parts
+    data, count, seed = parts.experiment.data, parts.experiment.count, parts.experiment.seed
+    return lambda: parts.estimator.sample(data, count, rng=stream(seed, "speed")), parts.meter
 
 
-def solving(told: Callable[[], Judge]) -> Work:
+def solving(told: Callable[[], Virtual]) -> Work:
     """The data consistency of one sampling step, without its network."""
-    judge = told()
-    noisy = torch.randn(judge.plan.count, *judge.truth.shape, generator=stream("speed")).to(judge.truth)
+    experiment = told().parts.experiment
+    shape = (experiment.count, *experiment.operator.image_shape)
+    noisy = torch.randn(shape, generator=stream("speed")).to(experiment.operator.device)
     sigma = torch.full((len(noisy),), 0.1).to(noisy)
-    consistent = Prox()(lambda x, sigma: x, judge.experiment.data)
+    consistent = Prox()(lambda x, sigma: x, experiment.data)
     return lambda: consistent(noisy, sigma), None
 
 

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from tomopilot.bench.alarms import Alarms
 from tomopilot.bench.calibration import Calibration
 from tomopilot.bench.certainty import Certainty
-from tomopilot.bench.outputs import described, write_numbers
 from tomopilot.bench.speed import Speed
-from tomopilot.bench.study import Plan, Row
-from tomopilot.prior.checkpoint import write_atomically
+from tomopilot.disk import write_atomically
+from tomopilot.scan.judge import Row
+from tomopilot.scan.outputs import described, write_numbers
+from tomopilot.scan.plan import Plan
 
 
 @runtime_checkable

@@ -2,9 +2,9 @@
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Inexact
@@ -121,3 +121,84 @@ class Watch:
         """The strangeness of each measurement's samples."""
         strange = self.strange
         return [strange(move) if strange and n <= self.until else None for n, move in enumerate(moves, 1)]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Strangeness as a card holds it: of one noise, and for so many measurements."""
+
+    strange: Strangeness
+    alarm: Alarm
+    noise: str
+    until: int
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a prior's card says of how far its samples can be believed, by name of the posterior.
+
+    inflation: factors by number of measurements; margins: of the error that a pair of posteriors expects
+    """
+
+    inflation: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    strangeness: Mapping[str, Known] = field(default_factory=dict)
+    margins: Mapping[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def from_card(card: Mapping[str, Any]) -> "Trust":
+        """Raises ValueError where the card's `trust` is not what the studies write."""
+        found = card.get("trust", {})
+        try:
+            return Trust(
+                {name: _factors(values) for name, values in found.get("inflation", {}).items()},
+                {name: _alarm(values) for name, values in found.get("alarm", {}).items()},
+                {name: _known(values) for name, values in found.get("strangeness", {}).items()},
+                {name: _positive(value) for name, value in found.get("margin", {}).items()},
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"the card of prior {card.get('name')!r} has a `trust` that cannot be read "
+                f"({type(error).__name__}: {error}); fit it again with `tomopilot bench ... --into`"
+            ) from None
+
+    def watch(self, chooser: str, noise: str) -> Watch | None:
+        """The alarms over a scan that chooses by these samples.
+
+        Surprise allows for the noise; how far data move samples depends on it, so strangeness is for one.
+        """
+        alarm, known = self.alarms.get(chooser), self.strangeness.get(chooser)
+        watch = Watch(alarm) if alarm else None
+        if known is None or known.noise != noise:
+            return watch
+        return replace(watch or Watch(), strangeness=known.alarm, strange=known.strange, until=known.until)
+
+
+def _positive(value: Any) -> float:
+    if isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"{value!r} is no number above 0")
+    return float(value)
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)
+
+
+def _factors(values: Mapping[str, Any]) -> dict[int, float]:
+    if not values:
+        raise ValueError("no factors of inflation")
+    return {int(_positive(int(count))): _positive(factor) for count, factor in values.items() if factor}
+
+
+def _alarm(values: Mapping[str, Any]) -> Alarm:
+    return Alarm(_finite(values["drift"]), _finite(values["threshold"]))
+
+
+def _known(values: Mapping[str, Any]) -> Known:
+    mean, precision = values["mean"], values["precision"]
+    if len(precision) != len(mean) or any(len(row) != len(mean) for row in precision):
+        raise ValueError(f"a precision of {len(precision)} rows for {len(mean)} moves")
+    strange = Strangeness([*map(_finite, mean)], [[*map(_finite, row)] for row in precision])
+    return Known(strange, _alarm(values), str(values["noise"]), int(_positive(values["until"])))

@@ -18,6 +18,7 @@ create table if not exists blocks (
 );
 create table if not exists steps (scan text, number integer, row text, primary key (scan, number));
 create table if not exists draws (scan text primary key, number integer, tensors blob);
+create table if not exists estimates (scan text primary key, tensors blob);
 """
 
 
@@ -78,16 +79,11 @@ class Archive:
         self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None
     ) -> None:
         """Keeps a judged step and, instead of those of the step before, the samples it decided by."""
-        plain = {
-            name: value.cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in (draws or {}).items()
-        }
         self._do("begin", ())
         try:
             self._do("insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row)))
-            if plain:
-                content = safetensors.torch.save(plain)
-                self._do("insert or replace into draws values (?, ?, ?)", (scan, number, content))
+            if draws:
+                self._do("insert or replace into draws values (?, ?, ?)", (scan, number, _packed(draws)))
             self._do("commit", ())
         except BaseException:
             self._do("rollback", ())
@@ -98,6 +94,15 @@ class Archive:
         found = self._do("select tensors from draws where scan = ? and number = ?", (scan, number))
         return safetensors.torch.load(found[0][0]) if found else None
 
+    def add_estimate(self, scan: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keeps what a scan ended with."""
+        self._do("insert or replace into estimates values (?, ?)", (scan, _packed(tensors)))
+
+    def estimate(self, scan: str) -> dict[str, Tensor] | None:
+        """What a scan ended with; None where it has not ended."""
+        found = self._do("select tensors from estimates where scan = ?", (scan,))
+        return safetensors.torch.load(found[0][0]) if found else None
+
     def steps(self, scan: str) -> list[dict[str, Any]]:
         """The judged steps of a scan, in order."""
         query = "select row from steps where scan = ? order by number"
@@ -105,3 +110,10 @@ class Archive:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> bytes:
+    plain = {
+        name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+    }
+    return safetensors.torch.save(plain)

@@ -1,16 +1,15 @@
 """`scan.h5`: what a scan measured and what was made of it, as one NXtomo file."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import h5py
 import numpy as np
 
+from tomopilot.disk import replacing
 from tomopilot.files.images import InputFileError, local_dataset, naming
 
 DETECTOR = "entry/instrument/detector"
@@ -69,17 +68,8 @@ def write_scan(path: Path, scan: ScanFile) -> None:
 
 def write_h5(path: Path, fill: Callable[[h5py.File], None]) -> None:
     """Writes an HDF5 file so that `path` is at every instant as it was before or complete."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        with h5py.File(part, "x") as file:
-            fill(file)
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(Path(path)) as partial, h5py.File(partial, "x") as file:
+        fill(file)
 
 
 def _fill(file: h5py.File, scan: ScanFile) -> None:

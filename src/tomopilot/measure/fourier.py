@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from tomopilot.measure.kind import ROW, Kind
 from tomopilot.measure.operator import Operator
 
 
@@ -48,8 +49,8 @@ class Fourier(Operator):
         return True
 
     @property
-    def unit(self) -> str:
-        return "row"
+    def kind(self) -> Kind:
+        return ROW
 
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Fourier":
         return Fourier(self.shape, self.rows[index.to(self.rows.device)])

@@ -1,10 +1,13 @@
 """The contract of everything that measures."""
 
 import abc
+from copy import copy
 
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
+
+from tomopilot.measure.kind import SETTING, Kind
 
 
 class Operator(abc.ABC):
@@ -40,6 +43,14 @@ class Operator(abc.ABC):
     def device(self) -> torch.device:
         return self.settings.device
 
+    def to(self, device: torch.device | str) -> "Operator":
+        """The same operator with its tensors on another device."""
+        moved = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
+
     @property
     def block_shape(self) -> tuple[int, ...]:
         """Shape of one design's measurement."""
@@ -54,9 +65,9 @@ class Operator(abc.ABC):
         return first.forward(torch.zeros(1, *self.image_shape, device=self.device)).is_complex()
 
     @property
-    def unit(self) -> str:
-        """Unit of `shown`."""
-        return "setting"
+    def kind(self) -> Kind:
+        """What a measurement is called, its setting's unit as `shown`, how an image is looked at."""
+        return SETTING
 
     @property
     def shown(self) -> Float[Tensor, "n *setting"]:

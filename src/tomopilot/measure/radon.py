@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tomopilot.measure.joseph import Block, Layout, Product, Weights, lay_out, seen, unseen
+from tomopilot.measure.kind import PROJECTION, Kind
 from tomopilot.measure.operator import Operator
 
 CHUNK = 2**24  # weights of one matrix, 0.13 GB
@@ -57,8 +58,8 @@ class Radon(Operator):
         return False
 
     @property
-    def unit(self) -> str:
-        return "degrees"
+    def kind(self) -> Kind:
+        return PROJECTION
 
     @property
     def shown(self) -> Float[Tensor, " n"]:

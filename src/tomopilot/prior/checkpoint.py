@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from tomopilot.disk import write_atomically
 from tomopilot.nets.build import Network, build_network
 from tomopilot.nets.unet import UNet
 from tomopilot.prior.denoiser import Preconditioned, Scaled
@@ -57,23 +58,6 @@ def _kind(complex_: bool) -> str:
     return "complex" if complex_ else "real"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces `path` in one step, so that a kill leaves either the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(
-            f"{path} could not be written ({error.strerror}); what was there before is kept: make room, "
-            "then resume"
-        ) from None
-    os.replace(partial, path)
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> None:
     """Tensors to a safetensors file, with `note` in its header."""
     write_atomically(path, _serialised(tensors, note))
@@ -105,6 +89,24 @@ def prior_folders() -> dict[str, Path]:
     """Known priors by name: the shipped ones, then those in the folders of TOMOPILOT_PRIORS."""
     roots = [SHIPPED, *map(Path, filter(None, os.environ.get("TOMOPILOT_PRIORS", "").split(os.pathsep)))]
     return {card.parent.name: card.parent for root in roots for card in sorted(root.glob(f"*/{CARD}"))}
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder of a prior, by its name or place."""
+    folders = prior_folders()
+    folder = folders.get(str(name), Path(name))
+    if not folder.is_dir():
+        known = ", ".join(folders) or "none"
+        raise ValueError(
+            f"prior {str(name)!r} is neither a known name ({known}) nor a folder; check the spelling"
+        )
+    return folder
+
+
+def card_of(name: str | Path) -> bytes:
+    """The card of a prior as it lies on disk now; nothing where there is none."""
+    path = folder_of(name) / CARD
+    return path.read_bytes() if path.is_file() else b""
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -155,13 +157,7 @@ def load_prior(
     >>> load_prior("chip-128").scale
     0.5
     """
-    folders = prior_folders()
-    folder = folders.get(str(name), Path(name))
-    if not folder.is_dir():
-        known = ", ".join(folders) or "none"
-        raise ValueError(
-            f"prior {str(name)!r} is neither a known name ({known}) nor a folder; check the spelling"
-        )
+    folder = folder_of(name)
     card = read_card(folder)
     try:
         network = build_network(card["network"])

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.disk import write_atomically
 from tomopilot.prior.augment import Slices
-from tomopilot.prior.checkpoint import Prior, load_prior, save_tensors, write_atomically
+from tomopilot.prior.checkpoint import Prior, load_prior, save_tensors
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.prior.trainer import STATE, Trainer, read_note, read_state, to_network_range
@@ -183,6 +184,11 @@ def binned(image: Float[Tensor, "h w"], training: Training) -> Float[Tensor, "h2
 
 def _now(device: torch.device) -> float:
     return time.perf_counter() if device.type == "cuda" else time.process_time()
+
+
+def holds_training(out: Path) -> bool:
+    """Whether a training stands in a folder."""
+    return (out / STATE).exists()
 
 
 def read_clock(out: Path) -> float:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from statistics import mean, stdev
 from typing import Any
 
-from tomopilot.bench.study import Plan, Row
-from tomopilot.recipe import Method
+from tomopilot.scan.judge import Row
+from tomopilot.scan.parts import Method
+from tomopilot.scan.plan import Plan
 
 TARGET = 30.0  # dB
 
@@ -15,6 +16,13 @@ TARGET = 30.0  # dB
 def method_of(row: Row) -> Method:
     """The method that made a row."""
     return Method(row["posterior"], row["policy"], row["prior"])
+
+
+def in_order(plan: Plan, rows: list[Row]) -> list[Row]:
+    """The rows of all scans, image by image and method by method as planned, whoever came first."""
+    images = [plan.label(image) for image in plan.images]
+    key = lambda row: (images.index(row["image"]), plan.methods.index(method_of(row)))  # noqa: E731
+    return sorted(rows, key=key)
 
 
 def mean_and_two_se(values: list[float]) -> tuple[float, float | None]:
@@ -63,6 +71,8 @@ def summarise(plan: Plan, rows: list[Row]) -> list[dict[str, Any]]:
         entries.append(
             {
                 **asdict(method),
+                "learned": method.learned,
+                "adaptive": method.adaptive,
                 "images": len({row["image"] for row in own}),
                 "curve": points,
                 "measurements_to_30db": reaches(points),

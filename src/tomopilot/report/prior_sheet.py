@@ -1,6 +1,6 @@
 """What a training leaves to look at: samples, their nearest training images, the error per noise level."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.files.images import labels, read_images
-from tomopilot.metrics import magnitude
+from tomopilot.measure.kind import magnitude
 from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.augment import Slices
@@ -33,33 +32,6 @@ COMPARED = 2**25  # pixels of training images, evenly spread, in which a sample'
 DRAWN = 2**18  # pixels of all samples together: 16 of 128 x 128, but no fewer than 4
 ACROSS = 8  # pictures beside each other in a sheet
 FLAT = 0.1  # rms contrast, of a range [-1, 1], below which a window is not worth comparing
-
-
-def read_slices(specs: Sequence[str]) -> list[Float[Tensor, "h w"]]:
-    """All images of the specs, which must be square; of complex ones the magnitude."""
-    images = [image for spec in specs for image in read_images(spec)]
-    for image in images:
-        high, wide = image.pixels.shape
-        if high != wide:
-            raise ValueError(f"{image.name} is {high} x {wide} pixels; training images are square: crop it")
-    return [image.shown for image in images]
-
-
-def read_groups(specs: Sequence[str], evenly: str) -> list[str] | None:
-    """Of each image, the group that is drawn as often as any other: its file, or value in an npz array."""
-    if not evenly:
-        return None
-    if evenly == "file":
-        return [spec for spec in specs for _ in read_images(spec)]
-    return [label for spec in specs for label in labels(spec, evenly)]
-
-
-def read_chances(specs: Sequence[str], chances: Mapping[str, float]) -> list[float]:
-    """Of each image, its chance to be drawn: that of its file's name, or 1."""
-    unknown = set(chances) - {Path(spec.partition("::")[0]).name for spec in specs}
-    if unknown:
-        raise ValueError(f"the recipe has chances for {', '.join(sorted(unknown))}, which was not named")
-    return [chances.get(Path(spec.partition("::")[0]).name, 1.0) for spec in specs for _ in read_images(spec)]
 
 
 class Likeness(NamedTuple):

@@ -3,8 +3,8 @@
 from html import escape
 from pathlib import Path
 
-from tomopilot.bench import plots
-from tomopilot.bench.page import (
+from tomopilot.report import plots
+from tomopilot.report.page import (
     MISSING,
     figure,
     header,
@@ -14,15 +14,13 @@ from tomopilot.bench.page import (
     table,
     write_page,
 )
-from tomopilot.bench.plots import judged, looks, method_label, number
-
-FIXED_POLICIES = ("uniform", "random", "low-to-high", "equispaced", "replay")
+from tomopilot.report.plots import judged, looks, method_label, number
 
 
 def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
     """The page of a comparison, `report.html`, with a PNG beside it of each of its figures.
 
-    summary: `methods` holds the curves; `setting_unit` is "degrees" unless given
+    summary: `methods` holds the curves, `kind` the words for what was measured
     rows: those of `results.csv`
     """
     several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
@@ -39,7 +37,7 @@ def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
             )
             parts.append(table_of_counts(methods, metric) if metric == "psnr" else "")
     parts.append(table_of_methods(methods))
-    parts.append(chosen_section(out, methods, rows, summary.get("setting_unit", "degrees"), several))
+    parts.append(chosen_section(out, methods, rows, summary["kind"], several))
     write_page(out, "Tomopilot comparison", parts)
 
 
@@ -106,7 +104,7 @@ def table_of_methods(methods: dict[str, dict]) -> str:
     return f'<h2>Effort</h2>{table(heads, rows)}<p class="note">{note}</p>'
 
 
-def chosen_section(out: Path, methods: dict[str, dict], rows: list[dict], unit: str, several: bool) -> str:
+def chosen_section(out: Path, methods: dict[str, dict], rows: list[dict], kind: dict, several: bool) -> str:
     """Adaptive methods each, fixed policies once: they choose the same whatever the posterior."""
     panels: dict[str, tuple[list[float], str]] = {}
     fixed = set()
@@ -116,7 +114,7 @@ def chosen_section(out: Path, methods: dict[str, dict], rows: list[dict], unit: 
         settings = [setting for setting in mine if setting is not None]
         if not settings or policy in fixed:
             continue
-        if policy.partition(":")[0] in FIXED_POLICIES:
+        if not method["adaptive"]:
             fixed.add(policy)
             panels[policy] = settings, "#8a8f98"
         else:
@@ -124,15 +122,16 @@ def chosen_section(out: Path, methods: dict[str, dict], rows: list[dict], unit: 
     if not panels:
         return ""
     images, seeds = tally(rows)
-    bins = "in bins of 10 degrees, modulo 180" if unit == "degrees" else f"by {escape(unit)}"
+    period, unit = kind["period"], escape(kind["unit"])
+    bins = f"in bins of 10 {unit}, modulo {period:g}" if period else f"by {unit}"
     caption = (
         f"Number of measurements {bins}, all counts, summed over {plural(images, 'image')} "
         f"and {plural(seeds, 'seed')}; the same scale in every panel. "
         "Grey: policies that do not look at the data."
     )
-    what = "angles" if unit == "degrees" else f"{unit}s"
+    what = f"{kind['noun']}s"
     return f"<h2>Chosen {escape(what)}</h2>" + figure(
-        out, "angles.png", plots.chosen(panels, unit), f"Chosen {what} of each method", caption
+        out, "angles.png", plots.chosen(panels, kind), f"Chosen {what} of each method", caption
     )
 
 

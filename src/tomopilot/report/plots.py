@@ -37,7 +37,6 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito
 MARKERS = "os^DvP<>"
 NUMBERED = 30  # dots with more measurements than this carry no numbers
-PRIOR_FREE = ("fbp", "tv")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Pictures:
     estimate: h x w, posterior mean
     uncertainty: h x w, sample standard deviation
     samples: k x h x w
-    prior_free: h x w, reconstruction without the prior, where that one is in doubt
+    prior_free: h x w, reconstruction without the prior, where that one is in doubt, by `bare`
     """
 
     name: str
@@ -57,6 +56,7 @@ class Pictures:
     uncertainty: np.ndarray
     samples: np.ndarray
     prior_free: np.ndarray | None = None
+    bare: str = ""
 
 
 class Look(NamedTuple):
@@ -84,7 +84,7 @@ def method_label(method: dict, with_prior: bool = False) -> str:
 
 def looks(methods: dict[str, dict]) -> dict[str, Look]:
     """One colour and marker per label, the same in all figures of a report; dashed without a prior."""
-    dashes = ["--" if method["posterior"] in PRIOR_FREE else "-" for method in methods.values()]
+    dashes = ["-" if method["learned"] else "--" for method in methods.values()]
     return dict(zip(methods, map(Look, cycle(PALETTE), cycle(MARKERS), dashes), strict=False))
 
 
@@ -118,7 +118,7 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
         error = np.abs(pictures.estimate - pictures.truth)
         tiles = [("Truth", pictures.truth, "grey"), *tiles, ("Absolute error", error, "heat")]
     if pictures.prior_free is not None:
-        tiles += [("Without the prior (total variation)", pictures.prior_free, "grey")]
+        tiles += [(f"Without the prior ({pictures.bare})", pictures.prior_free, "grey")]
     if np.isfinite(pictures.uncertainty).any():  # one sample has none
         tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
     tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
@@ -146,22 +146,25 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
 
 
 @picture
-def angles(settings: Sequence[float], unit: str = "degrees", rows: int | None = None) -> "Figure":
-    """The chosen settings in their order: angles on a half circle, rows on a strip.
+def order(settings: Sequence[float], kind: Mapping[str, Any], designs: int) -> "Figure":
+    """The chosen settings in their order: on a circle where they have a period, else on a strip.
 
-    rows: how many rows there are to choose from
+    designs: how many there are to choose from
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 3.4))
-    order = np.arange(1, len(settings) + 1)
-    (order_polar if unit == "degrees" else order_strip)(figure, np.asarray(settings, float), order, rows)
+    values, numbers = np.asarray(settings, float), np.arange(1, len(settings) + 1)
+    if kind["period"]:
+        order_polar(figure, values, numbers, kind["period"])
+    else:
+        order_strip(figure, values, numbers, designs, kind["unit"])
     return figure
 
 
-def order_polar(figure: "Figure", settings: np.ndarray, order: np.ndarray, rows: int | None) -> None:
+def order_polar(figure: "Figure", settings: np.ndarray, order: np.ndarray, period: float) -> None:
     figure.set_layout_engine("none")
-    within = bool(((settings >= 0) & (settings <= 180)).all())
+    within = period <= 180 and bool(((settings >= 0) & (settings <= 180)).all())
     box = (0.09, -0.1, 0.82, 1.26) if within else (0.09, 0.09, 0.82, 0.82)  # of the whole circle
     axes: Any = figure.add_axes(box, projection="polar")
     axes.set_thetamax(180 if within else 360)
@@ -175,16 +178,16 @@ def order_polar(figure: "Figure", settings: np.ndarray, order: np.ndarray, rows:
         figure.colorbar(axes.collections[-1], cax=bar, label="measurement", orientation="horizontal")
 
 
-def order_strip(figure: "Figure", settings: np.ndarray, order: np.ndarray, rows: int | None) -> None:
+def order_strip(figure: "Figure", settings: np.ndarray, order: np.ndarray, designs: int, unit: str) -> None:
     axes = figure.add_subplot()
-    last = max([*settings, (rows or 1) - 1])
+    last = max([*settings, designs - 1])
     axes.set_xlim(min([*settings, 0]) - 1, last + 1)
     axes.set_ylim(order.size + 0.7, 0.3)
     axes.yaxis.set_major_locator(integer_ticks(8))
     axes.grid(visible=False)
     axes.vlines(settings, 0.3, order.size + 0.7, color="#c8c8c8", linewidth=0.7)
     order_dots(axes, settings, order, order)
-    axes.set(xlabel="row", ylabel="measurement")
+    axes.set(xlabel=unit, ylabel="measurement")
 
 
 def order_dots(axes: "Axes", x: np.ndarray, y: np.ndarray, order: np.ndarray) -> None:
@@ -255,21 +258,21 @@ def curves(methods: dict[str, dict], metric: str, label: str, *, ideal: float | 
 
 
 @picture
-def chosen(panels: Mapping[str, tuple[Sequence[float], str]], unit: str = "degrees") -> "Figure":
+def chosen(panels: Mapping[str, tuple[Sequence[float], str]], kind: Mapping[str, Any]) -> "Figure":
     """How often each setting was chosen, one panel per method: label -> settings, colour."""
     from matplotlib.figure import Figure
 
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    polar = unit == "degrees"
+    period, polar = kind["period"], kind["period"] is not None
     figure = Figure(figsize=(3.3 * columns, 2.2 * rows))
     last = max(max(settings) for settings, _ in panels.values())
     step = 10 if polar else math.ceil((last + 1) / 16)
-    bins = np.arange(0, 181, step) if polar else np.arange(0, last + 1 + step, step)
-    sums = {name: np.histogram(wrapped(settings, polar), bins)[0] for name, (settings, _) in panels.items()}
+    bins = np.arange(0, (period if polar else last + step) + 1, step)
+    sums = {name: np.histogram(wrapped(settings, period), bins)[0] for name, (settings, _) in panels.items()}
     edges = np.deg2rad(bins) if polar else bins
     for i, (name, (_, colour)) in enumerate(panels.items()):
-        axes = half_circle(figure, rows, columns, i) if polar else figure.add_subplot(rows, columns, i + 1)
+        axes = circle(figure, rows, columns, i, period) if polar else figure.add_subplot(rows, columns, i + 1)
         width = np.diff(edges)
         axes.bar(edges[:-1], sums[name], width, align="edge", color=colour, edgecolor="white", linewidth=0.6)
         axes.set_ylim(0, 1.05 * max(1, *map(max, sums.values())))
@@ -277,11 +280,11 @@ def chosen(panels: Mapping[str, tuple[Sequence[float], str]], unit: str = "degre
         if polar:
             axes.set_title(plain(name), y=0.86)
         else:
-            axes.set(title=plain(name), xlabel=unit)
+            axes.set(title=plain(name), xlabel=kind["unit"])
     return figure
 
 
-def half_circle(figure: "Figure", rows: int, columns: int, i: int) -> Any:
+def circle(figure: "Figure", rows: int, columns: int, i: int, period: float) -> Any:
     figure.set_layout_engine("none")
     row, column = divmod(i, columns)
     width, height = 0.74 / columns, 0.74 * 1.5 / rows  # of the whole circle, in a cell of 3.3 by 2.2 inches
@@ -289,15 +292,15 @@ def half_circle(figure: "Figure", rows: int, columns: int, i: int) -> Any:
     axes: Any = figure.add_axes(
         (centre_x - width / 2, centre_y - height / 2, width, height), projection="polar"
     )
-    axes.set_thetamax(180)
-    axes.set_xticks(np.deg2rad(np.arange(0, 181, 30)))
+    axes.set_thetamax(period)
+    axes.set_xticks(np.deg2rad(np.arange(0, period + (period < 360), 30)))
     axes.tick_params(labelsize=7)
     return axes
 
 
-def wrapped(settings: Sequence[float], polar: bool) -> np.ndarray:
+def wrapped(settings: Sequence[float], period: float | None) -> np.ndarray:
     values = np.asarray(settings, float).round(6)  # from radians, 10 degrees may come as 9.999999999
-    return np.mod(values, 180) if polar else values
+    return np.mod(values, period) if period else values
 
 
 def integer_ticks(most: int) -> Any:

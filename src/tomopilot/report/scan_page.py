@@ -3,8 +3,8 @@
 from html import escape
 from pathlib import Path
 
-from tomopilot.bench import plots
-from tomopilot.bench.page import (
+from tomopilot.report import plots
+from tomopilot.report.page import (
     MISSING,
     duration,
     figure,
@@ -18,7 +18,7 @@ from tomopilot.bench.page import (
     total,
     write_page,
 )
-from tomopilot.bench.plots import Pictures
+from tomopilot.report.plots import Pictures
 
 REASONS = {  # of an alarm
     "surprise": "it was not what the samples predicted",
@@ -46,7 +46,7 @@ def simulate_report(out: Path, summary: dict, pictures: list[Pictures]) -> None:
     if len(images) > 1:
         parts.append(table_of_images(images, shown=min(SHOWN, len(pictures))))
     for i, (image, shown) in enumerate(zip(images[:SHOWN], pictures, strict=False)):
-        parts.append(image_section(out, i, image, shown, summary.get("range")))
+        parts.append(image_section(out, i, image, shown, summary))
     write_page(out, "Tomopilot scan", parts)
 
 
@@ -64,8 +64,8 @@ def scan_headline(images: list[dict]) -> str:
     return ", ".join([*words, duration(mean(times)) + " per image" * many])
 
 
-def image_section(out: Path, i: int, image: dict, pictures: Pictures, span: list[float] | None) -> str:
-    unit = image.get("setting_unit", "degrees")
+def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: dict) -> str:
+    kind = summary["kind"]
     name = escape(str(image["image"]))
     what, tops = (
         ("Estimate and samples", "uncertainties")
@@ -77,11 +77,11 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, span: list
         [
             f'<h2 id="image-{i}">{name}</h2>',
             f'<p class="note">{escape(scan_headline([image]))}{split(image)}</p>',
-            alarm(image),
+            alarm(image, kind),
             figure(
                 out,
                 f"reconstruction-{i}.png",
-                plots.reconstruction(pictures, span),
+                plots.reconstruction(pictures, summary.get("range")),
                 f"Reconstruction of {image['image']}",
                 f"{what} share one grey scale; the largest {tops} may exceed their colour bars.",
             ),
@@ -89,9 +89,9 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, span: list
             figure(
                 out,
                 f"angles-{i}.png",
-                plots.angles(image["settings"], unit, pictures.estimate.shape[0]),
+                plots.order(image["settings"], kind, pictures.estimate.shape[0]),
                 f"Chosen settings of {image['image']}",
-                order_caption(image["settings"], unit),
+                order_caption(image["settings"], kind),
             ),
             figure(
                 out,
@@ -101,31 +101,38 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, span: list
                 f"{psnr}: the mean standard deviation of the samples.",
             ),
             "</div>",
-            table_of_steps(image, unit),
+            table_of_steps(image, kind),
         ]
     )
 
 
-def order_caption(settings: list, unit: str) -> str:
-    where = (
-        "Chosen angles; later ones lie further out"
-        if unit == "degrees"
-        else "Chosen rows, the first at the top"
-    )
+def order_caption(settings: list, kind: dict) -> str:
+    place = "later ones lie further out" if kind["period"] else "the first at the top"
+    where = f"Chosen {kind['noun']}s, {place}"
     return (
         f"{where}. {'Numbers and colours' if len(settings) <= plots.NUMBERED else 'Colours'} give the order."
     )
 
 
-def table_of_steps(image: dict, unit: str) -> str:
+def table_of_steps(image: dict, kind: dict) -> str:
     columns = {key: column for key, column in COLUMNS.items() if image.get(key)}
-    heads = ["Measurement", "Angle (°)" if unit == "degrees" else unit.capitalize()]
+    heads = ["Measurement", setting_head(kind)]
     steps = [
         [str(n), show(setting, ".6g"), *(show(image[key][n - 1], form) for key, (_, form) in columns.items())]
         for n, setting in enumerate(image["settings"], 1)
     ]
     heads += [head for head, _ in columns.values()]
     return f"<details open><summary>Every measurement</summary>{table(heads, steps)}</details>"
+
+
+def setting_head(kind: dict) -> str:
+    """A column of settings.
+
+    >>> setting_head({"noun": "angle", "unit": "degrees"}), setting_head({"noun": "row", "unit": "row"})
+    ('Angle (degrees)', 'Row')
+    """
+    noun = kind["noun"].capitalize()
+    return noun if kind["unit"] == kind["noun"] else f"{noun} ({kind['unit']})"
 
 
 def table_of_images(images: list[dict], shown: int) -> str:
@@ -159,11 +166,11 @@ def split(image: dict) -> str:
     return "; with all estimates: " * bool(times) + ", ".join(times)
 
 
-def alarm(image: dict) -> str:
+def alarm(image: dict, kind: dict) -> str:
     if (at := image.get("alarm")) is None:
         return ""
     text = (
-        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there "
-        "on, angles were taken in uniform order; compare the estimate with the one without the prior."
+        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
+        f"{kind['noun']}s were taken in uniform order; compare the estimate with the one without the prior."
     )
     return f'<p class="alarm">{text}</p>'

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from tomopilot.bench.plots import MARKERS, ORDER_COLOURS, PALETTE, integer_ticks, looks, picture, plain
+from tomopilot.report.plots import MARKERS, ORDER_COLOURS, PALETTE, integer_ticks, looks, picture, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

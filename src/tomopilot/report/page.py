@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tomopilot.bench.plots import number
+from tomopilot.report.plots import number
 
 MISSING = "\N{EN DASH}"
 SETTINGS = {  # key of the summary -> its name on the page

@@ -1,0 +1,111 @@
+"""`tomopilot bench`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tomopilot import __version__
+from tomopilot.cli.options import AsJson, Count, Device, Noise, Operator, Prior, Seed, counts, words
+from tomopilot.cli.origin import command_line, writable
+from tomopilot.cli.terminal import bar, cell, table
+
+if TYPE_CHECKING:
+    from tomopilot.bench.studies import Study
+
+
+def bench(
+    study: Annotated[
+        str | None, typer.Argument(help="calibration, alarm, certain or speed; see --list.")
+    ] = None,
+    images: Annotated[
+        list[str] | None, typer.Argument(help="As for simulate; speed takes the first, or a phantom.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for everything the study leaves behind.")
+    ] = None,
+    prior: Prior = None,
+    operator: Operator = "radon",
+    posteriors: Annotated[
+        str | None, typer.Option(help="Comma-separated; default: auto, in speed soft,auto.")
+    ] = None,
+    count: Count = 10,
+    noise: Noise = "relative:0.01",
+    at: Annotated[str, typer.Option(help="Numbers of measurements to judge at.")] = "5,10,20,40",
+    foreign: Annotated[
+        list[str] | None, typer.Option(help="Images that should raise the alarm (repeatable).")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder of a prior whose card takes up what the study fitted.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    large: Annotated[bool, typer.Option("--large", help="Speed of images up to 1024 x 1024 too.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Speed of tiny images, to see that it runs.")
+    ] = False,
+    known: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how good a method is: how honest its samples, how fast its steps.
+
+    Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
+    """
+    from tomopilot.bench.studies import STUDIES
+    from tomopilot.files.images import single_specs
+    from tomopilot.prior.checkpoint import read_card
+    from tomopilot.scan.parts import check_names, family
+    from tomopilot.scan.plan import plan_of
+    from tomopilot.scan.virtual import check
+
+    if known:
+        for name, entry in STUDIES.items():
+            typer.echo(f"{name:12} {entry.about}")
+        return
+    if study is None or out is None:
+        raise ValueError(f"name a study ({', '.join(STUDIES)}) and its folder: bench STUDY IMAGES --out DIR")
+    check_names("study", [study], STUDIES)
+    entry, at_counts = STUDIES[study], counts(at)
+    assert at_counts
+    plan = plan_of(
+        images or [*entry.images],
+        priors=prior or (), posteriors=words(posteriors or entry.posteriors),
+        policies=[entry.policy or family(operator).order],
+        operator=operator, count=count, budget=max(at_counts), start=entry.start, noise=noise, at=at_counts,
+        seed=seed, device=device,
+    )  # fmt: skip
+    check(plan)
+    others = tuple(single for spec in foreign or () for single in single_specs(spec))
+    work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
+    if (out / "results.csv").exists():
+        raise ValueError(f"{out} holds results already; choose another --out")
+    if into is not None:
+        read_card(into)
+    writable(out)
+    _carry_out(study, work, out, into, as_json)
+
+
+def _carry_out(name: str, study: "Study", out: Path, into: Path | None, as_json: bool) -> None:
+    """Runs a study, leaves its files, and writes what it fitted into a card."""
+    from tomopilot.bench.studies import leave_study
+    from tomopilot.prior.checkpoint import take_up_trust
+
+    rows = []
+    with bar(len(study), name) as report:
+        for row in study.rows():
+            rows.append(row)
+            report(len(rows), study.line(row), True)
+    summary = leave_study(out, name, study, {"version": __version__, "command": command_line()}, rows)
+    if into is not None:
+        plan = study.plan
+        facts = {"count": plan.count, "noise": plan.noise, "images": len(plan.images)}
+        take_up_trust(into, summary.get("fitted", {}), facts | {"command": command_line()})
+    for note in summary.get("notes", ()):
+        typer.echo(note, err=True)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        lines = study.table(summary)
+        table(name, tuple(lines[0]), [tuple(map(cell, line.values())) for line in lines])
+    typer.echo(f"results: {out}", err=as_json)

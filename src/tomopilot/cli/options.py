@@ -1,0 +1,113 @@
+"""Options that several commands share, each said once."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+KNOWN = "auto, soft, hard, dps, prox, moments, fbp, tv (mri: inpaint, zero-filled), soft(steps=20), or a:b"
+ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
+
+Images = Annotated[
+    list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
+]
+Out = Annotated[Path, typer.Option(help="New folder for everything the run leaves behind.")]
+Prior = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prior",
+        help="Name or folder of a trained prior (repeatable in compare); default: chip-128, mri: brain-128.",
+    ),
+]
+Operator = Annotated[
+    str,
+    typer.Option(
+        help="What is measured: radon (projections) or mri (k-space rows of the image, taken as a magnitude, "
+        "with a random smooth phase derived from the seed)."
+    ),
+]
+Count = Annotated[int, typer.Option(help="Posterior samples.")]
+Noise = Annotated[str, typer.Option(help="none, relative:0.01, gaussian:STD or poisson:I0.")]
+Seed = Annotated[int, typer.Option(help="Seed from which all randomness is derived.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Scans at the same time, sharing the cores.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def scan_options(
+    prior: Prior = None,
+    operator: Operator = "radon",
+    angles: Annotated[int, typer.Option(help="Candidate angles, equally spaced over 180 degrees.")] = 180,
+    bins: Annotated[
+        int | None, typer.Option(help="Detector bins; default: as many as the image is wide.")
+    ] = None,
+    count: Count = 10,
+    budget: Annotated[int, typer.Option(help="Measurements to take.")] = 20,
+    start: Annotated[
+        int,
+        typer.Option(
+            help="Measurements before the policy adapts: angles in uniform order, k-space rows about the "
+            "centre."
+        ),
+    ] = 4,
+    certain: Annotated[
+        float | None,
+        typer.Option(help="Stop before the budget once this PSNR (dB) is expected; needs a fitted prior."),
+    ] = None,
+    noise: Noise = "relative:0.01",
+    finer: Annotated[
+        int, typer.Option(help="Simulate on a grid this many times finer (above 1: no inverse crime).")
+    ] = 1,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Judge after these many measurements and at the end only, e.g. 5,10,20."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The options of every scan of known images."""
+
+
+def taking(shared: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose `**options` are those of another function."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        parameters = [*own, *inspect.signature(shared).parameters.values()]
+        parameters.sort(key=lambda parameter: parameter.default is not parameter.empty)
+        command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def words(text: str | None) -> list[str]:
+    """Of a list with commas, none of which stands between parentheses.
+
+    >>> words("soft(steps=20, batch=4), tv")
+    ['soft(steps=20, batch=4)', 'tv']
+    """
+    found = [word.strip() for word in re.split(r",(?![^()]*\))", text or "") if word.strip()]
+    if text is not None and not found:
+        raise ValueError(f"{text!r} names nothing; expected words with commas between them")
+    return found
+
+
+def counts(text: str | None) -> tuple[int, ...] | None:
+    """Numbers of measurements."""
+    try:
+        return None if text is None else tuple(sorted({int(word) for word in words(text)}))
+    except ValueError:
+        raise ValueError(f"--at is {text!r}; expected numbers of measurements such as 5,10,20") from None
+
+
+def settings(options: dict[str, Any]) -> dict[str, Any]:
+    """What a plan is told of the options of a scan."""
+    known = {key: value for key, value in options.items() if key not in ("prior", "workers", "as_json")}
+    return {**known, "at": counts(options["at"]), "priors": options["prior"] or ()}

@@ -1,0 +1,151 @@
+"""`tomopilot simulate`, `compare` and `resume`."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tomopilot import __version__
+from tomopilot.cli.options import (
+    KNOWN,
+    ORDER,
+    AsJson,
+    Images,
+    Out,
+    Workers,
+    scan_options,
+    settings,
+    taking,
+    words,
+)
+from tomopilot.cli.origin import command_line, writable
+from tomopilot.cli.terminal import bar, sentence, table_of_methods, table_of_steps
+
+if TYPE_CHECKING:
+    from tomopilot.scan.plan import Plan
+
+
+@taking(scan_options)
+def simulate(
+    images: Images,
+    out: Out,
+    posterior: Annotated[str, typer.Option(help=f"{KNOWN}.")] = "auto",
+    policy: Annotated[str, typer.Option(help=f"{ORDER}.")] = "variance",
+    **options: Any,
+) -> None:
+    """A virtual scan of known images.
+
+    Example: tomopilot simulate phantom:chip --budget 15 --out runs/first
+    """
+    if len(options["prior"] or ()) > 1:
+        raise ValueError(
+            f"simulate scans with one prior, but {len(options['prior'])} were named; use compare"
+        )
+    _start(out, "simulate", images, [posterior], [policy], options)
+
+
+@taking(scan_options)
+def compare(
+    images: Images,
+    out: Out,
+    posteriors: Annotated[
+        str | None,
+        typer.Option(help=f"Comma-separated: {KNOWN}; default: auto,fbp,tv, for mri auto,zero-filled."),
+    ] = None,
+    policies: Annotated[
+        str | None,
+        typer.Option(help=f"Comma-separated: {ORDER}; default: variance,uniform, for mri low-to-high too."),
+    ] = None,
+    **options: Any,
+) -> None:
+    """All posteriors with all policies on all images: same seeds, same noise.
+
+    fbp and tv give no samples, so they follow the fixed orders among the policies only.
+
+    Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --out runs/compare
+    """
+    _start(out, "compare", images, words(posteriors), words(policies), options)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of an interrupted simulate or compare.")],
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an interrupted simulate or compare; nothing measured is measured again.
+
+    Example: tomopilot resume runs/first
+    """
+    _carry_out(run, workers, as_json)
+
+
+def _start(
+    out: Path,
+    kind: str,
+    images: list[str],
+    posteriors: list[str],
+    policies: list[str],
+    options: dict[str, Any],
+) -> None:
+    from tomopilot.scan.plan import plan_of
+    from tomopilot.scan.virtual import check
+
+    plan = plan_of(images, posteriors=posteriors, policies=policies, **settings(options))
+    check(plan)
+    _begin(out, kind, plan, options["workers"])
+    _carry_out(out, options["workers"], options["as_json"])
+
+
+def _begin(out: Path, kind: str, plan: "Plan", workers: int) -> None:
+    """Keeps what the run is, so that `resume` needs nothing else."""
+    from tomopilot.files.archive import Archive
+    from tomopilot.scan.follow import RECORD
+
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
+    writable(out)
+    about = {"kind": kind, "plan": plan.to_json(), "command": command_line(), "version": __version__}
+    with closing(Archive(out / RECORD)) as archive:
+        if archive.described("run") is not None:
+            raise ValueError(f"{out} holds a run already: `tomopilot resume {out}`, or choose another --out")
+        archive.describe("run", about)
+
+
+def _carry_out(out: Path, workers: int, as_json: bool) -> None:
+    """Runs what is left of a run, then writes its outputs."""
+    from tomopilot.disk import sweep
+    from tomopilot.files.archive import Archive
+    from tomopilot.report.leave import leave_comparison, leave_simulation
+    from tomopilot.scan.follow import RECORD, follow_all
+    from tomopilot.scan.plan import Plan
+    from tomopilot.scan.summary import in_order
+
+    if not (out / RECORD).is_file():
+        raise ValueError(f"{out} holds no run of simulate or compare; name the folder given to --out")
+    sweep(out)
+    with closing(Archive(out / RECORD)) as archive:
+        about = archive.described("run")
+        if about is None:
+            raise ValueError(
+                f"the run in {out} was stopped before it began; start it again with the same command"
+            )
+        plan, rows = Plan.from_json(about["plan"]), []
+        with bar(len(plan.scans) * plan.budget, about["kind"]) as report:
+            for row in follow_all(plan, out / RECORD, workers):
+                rows.append(row)
+                report(len(rows), sentence(row, plan.budget), True)
+        rows = in_order(plan, rows)
+        facts = {key: about[key] for key in ("version", "command")}
+        if about["kind"] == "simulate":
+            summary = leave_simulation(out, plan, facts, archive, rows)
+        else:
+            summary = leave_comparison(out, plan, facts, rows)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    elif about["kind"] == "simulate":
+        table_of_steps(rows)
+    else:
+        table_of_methods(summary["methods"], len(plan.images))
+    typer.echo(f"report: {out / 'report.html'}", err=as_json)

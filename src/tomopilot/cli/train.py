@@ -1,0 +1,138 @@
+"""`tomopilot train`."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tomopilot.cli.options import Device, Out
+from tomopilot.cli.origin import command_line, hardware, writable
+from tomopilot.cli.terminal import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tomopilot.bench.queue import Task
+    from tomopilot.prior.train import Progress
+
+
+def train(
+    out: Out,
+    images: Annotated[list[str] | None, typer.Argument(help="As for simulate; all square.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="TOML file; see recipes/chip-128.toml.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Images kept from training; default: every 20th.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Overrides the recipe's number of steps.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")
+    ] = False,
+    hours: Annotated[
+        float | None, typer.Option(help="Stop after so many hours of one core (all runs together).")
+    ] = None,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish", help="From where the training in --out stands, let the learning rate fall to 0."
+        ),
+    ] = False,
+    queue: Annotated[
+        Path | None, typer.Option(help="Train what this file lists, one after the other; resumes by itself.")
+    ] = None,
+    start_from: Annotated[str | None, typer.Option(help="Prior whose weights to start from.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    evenly: Annotated[
+        str | None,
+        typer.Option(help="Overrides what the recipe draws equally often: file, or an npz array."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a prior on slices of a domain.
+
+    Example: tomopilot train slices.npz --recipe recipes/chip-128.toml --hours 5 --out runs/my-prior
+    """
+    from tomopilot.prior.train import holds_training
+    from tomopilot.scan.plan import pick_device
+
+    device = pick_device(device)
+    origin = {"command": command_line(), "hardware": hardware(device)}
+    if queue is not None:
+        if images or recipe or finish:
+            raise ValueError("a queue names recipes and images itself: give it --out alone")
+        _train_queue(queue, out, origin, device)
+        return
+    changes = {"steps": steps, "seed": seed, "evenly": evenly}
+    task = _task(images, recipe, validation, hours, start_from, changes)
+    if not (resume or finish) and holds_training(out):
+        raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
+    if resume and not holds_training(out):
+        raise ValueError(f"{out} holds no training to resume; start one without --resume")
+    if not task.training.steps and hours is None and not finish:
+        raise ValueError(
+            "the recipe has no last step (steps = 0): say for how long with --hours, or give --steps"
+        )
+    _train(task, out, origin, device, finish)
+
+
+def _train(task: "Task", out: Path, origin: dict[str, str], device: str, finish: bool) -> None:
+    """One training, until its last step, for its hours, or from where it stands to its end."""
+    task.slices  # noqa: B018  wrong images are rejected before anything is written
+    writable(out)
+    if finish:
+        _watch(task.finish(out, origin, device), "training")
+        typer.echo(f"the prior, its card and its sample sheet are in {out / 'final'}")
+        return
+    _watch(task.stretch(out, origin, device), "training", task.training.steps)
+    if not task.training.steps:
+        typer.echo(f"the training stands in {out}: --resume goes on, --finish makes a prior of it")
+        return
+    task.report(out, device)
+    typer.echo(f"the prior, its card and its sample sheet are in {out}")
+
+
+def _train_queue(queue: Path, out: Path, origin: dict[str, str], device: str) -> None:
+    from tomopilot.bench.queue import read_queue
+
+    tasks = read_queue(queue, out)
+    writable(out)
+    for task in tasks:
+        _watch(task.stretch(out / task.name, origin, device), f"{task.name}, {task.hours} h")
+        _watch(task.finish(out / task.name, origin, device), f"{task.name}, last stretch")
+    typer.echo(f"the priors are in {out}, each in its folder, the finished one in `final`")
+
+
+def _task(
+    images: list[str] | None,
+    recipe: Path | None,
+    validation: str | None,
+    hours: float | None,
+    start_from: str | None,
+    changes: dict[str, Any],
+) -> "Task":
+    from dataclasses import replace
+
+    from tomopilot.bench.queue import Task
+    from tomopilot.prior.training import read_training
+
+    if not images:
+        raise ValueError("no training images were named: tomopilot train IMAGES --recipe FILE --out DIR")
+    if hours is not None and not hours > 0:
+        raise ValueError(f"hours is {hours:g}; expected a number above 0")
+    training, card = read_training(recipe)
+    training = replace(training, **{key: value for key, value in changes.items() if value is not None})
+    long = math.inf if hours is None else hours
+    return Task(training, card, tuple(images), validation, long, start_from)
+
+
+def _watch(progress: "Iterable[Progress]", title: str, steps: int = 0) -> None:
+    """A training's progress, on a bar or in lines; its time is that of what is left."""
+    with bar(steps or None, title) as report:
+        for at in progress:
+            text = f"{title}: {at.step}{f'/{steps}' if steps else ''}  {at.images_seen} images"
+            text += f"  loss {at.loss:.4f}  {at.images_per_second:.1f} images/s"
+            text += f"  {at.seconds_left / 60:.1f} min left"
+            report(at.step, text, at.validation is not None or at.step % 50 == 0)
+            if at.validation:
+                errors = " ".join(f"{level}:{error:.5f}" for level, error in at.validation.items())
+                report(at.step, f"  validation {errors}", True)

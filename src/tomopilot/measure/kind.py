@@ -1,0 +1,41 @@
+"""What a measurement is to people: its name, the unit of its setting, how its images are looked at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def as_it_is(image: Tensor) -> Tensor:
+    """The picture of a real image."""
+    return image
+
+
+def magnitude(image: Float[Tensor, "*b 2 h w"]) -> Float[Tensor, "*b h w"]:
+    """The picture of a complex image of two channels, its real and its imaginary part."""
+    return image.square().sum(-3).sqrt()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of measurement, as tables, pages and pictures speak of it."""
+
+    name: str  # of one measurement
+    noun: str  # of its setting
+    unit: str  # of the setting, as it is shown
+    period: float | None = None  # settings this far apart read the same; None: settings on a line
+    picture: Callable[[Tensor], Tensor] = (
+        as_it_is  # real images (*b, h, w) of reconstructed ones (*b, *image)
+    )
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What a summary says of it."""
+        return {"name": self.name, "noun": self.noun, "unit": self.unit, "period": self.period}
+
+
+SETTING = Kind("measurement", "setting", "setting")
+PROJECTION = Kind("projection", "angle", "degrees", period=180.0)
+ROW = Kind("k-space row", "row", "row", picture=magnitude)

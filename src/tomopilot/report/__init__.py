@@ -1,0 +1,1 @@
+"""From rows to people: pages, pictures, tables."""

@@ -1,0 +1,140 @@
+"""From names to the parts of one scan: the only place where a plan becomes objects."""
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy
+from tomopilot.design.stopping import Rule, budget, certain, either
+from tomopilot.design.trust import Trust, Watch
+from tomopilot.experiment import Experiment
+from tomopilot.files.replay import recorded_designs
+from tomopilot.measure.noise import Gaussian, Noise, Poisson
+from tomopilot.measure.operator import Operator
+from tomopilot.metrics import rmse_at
+from tomopilot.nets.build import fast_precision
+from tomopilot.posterior.inflated import Inflated
+from tomopilot.posterior.posterior import Posterior
+from tomopilot.prior.checkpoint import Prior, card_of, load_prior
+from tomopilot.prior.denoiser import Metered
+from tomopilot.records import Data, Draws
+from tomopilot.scan.parts import REPLAY, SCORES, Method, entry, family, make
+from tomopilot.scan.plan import Plan, Scan
+
+EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
+DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
+
+
+class Watched:
+    """A posterior with a stopwatch on it, and a count of the images its draws sent through the network."""
+
+    def __init__(self, posterior: Posterior, meter: Metered | None) -> None:
+        self.posterior, self.meter, self.seconds, self.evaluations = posterior, meter, 0.0, 0
+
+    def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
+        start, before = time.perf_counter(), self.meter.evaluations if self.meter else 0
+        draws = self.posterior.sample(data, count, rng=rng, previous=previous)
+        if draws.images.is_cuda:
+            torch.cuda.synchronize(draws.images.device)
+        self.seconds += time.perf_counter() - start
+        self.evaluations += (self.meter.evaluations if self.meter else 0) - before
+        return draws
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one scan is made of; `chooser` and `estimator` are one object where a method has one posterior."""
+
+    experiment: Experiment
+    chooser: Watched
+    estimator: Watched
+    meter: Metered | None  # counts what goes through the prior
+    trust: Trust
+    alarm: Watch | None
+    until: Rule
+    peak: float  # intensity range of the images
+
+
+def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
+    """The parts of a scan of whatever `operator` measures."""
+    method = scan.method
+    prior = prior_of(method, plan.device)
+    trust = Trust.from_card(prior.card) if prior else Trust()
+    meter = Metered(prior) if prior else None
+    estimator = Watched(posterior(method.estimator, prior, meter, trust), meter)
+    alike = method.chooser == method.estimator
+    chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
+    peak, alarm = prior.peak if prior else 1.0, trust.watch(method.chooser, plan.noise)
+    until: Rule = budget(plan.budget)
+    if plan.certain is not None:
+        wanted = certain(rmse_at(plan.certain, peak), margin(method, trust), operator.kind.picture)
+        until = either(until, wanted)
+    experiment = Experiment(
+        operator, noise, estimator, policy(plan, scan, len(operator), alarm),
+        scout=None if alike else chooser, count=plan.count, seed=plan.seed,
+    )  # fmt: skip
+    return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
+
+
+def prior_of(method: Method, device: str) -> Prior | None:
+    """The prior that a method is given, in the precision that the device is quickest in."""
+    return _loaded(method.prior, device, card_of(method.prior)) if method.prior else None
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, device: str, card: bytes) -> Prior:
+    return load_prior(name, device, precision=fast_precision(device))
+
+
+def posterior(name: str, prior: Prior | None, meter: Metered | None, trust: Trust) -> Posterior:
+    """A posterior by name, its samples spread as far as the prior's card says."""
+    if not entry(name).needs_prior:
+        return make(name)
+    assert prior is not None
+    made, factors = make(name, meter, prior.scale), trust.inflation.get(name)
+    return Inflated(made, factors) if factors else made
+
+
+def margin(method: Method, trust: Trust) -> float:
+    """The factor by which, on scans of known images, estimates erred more than a method's samples expect."""
+    if method.pair not in trust.margins:
+        raise ValueError(
+            f"the card of prior {method.prior!r} says nothing of how certain {method.posterior} can be; "
+            "fit it with `tomopilot bench certain`, or scan to a budget alone"
+        )
+    return trust.margins[method.pair]
+
+
+def policy(plan: Plan, scan: Scan, designs: int, alarm: Watch | None = None) -> Policy:
+    """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised."""
+    name, usual = scan.method.policy, family(plan.operator)
+    if name.startswith(REPLAY):
+        return InOrder(recorded_designs(name.removeprefix(REPLAY), plan.label(scan.image)))
+    if name in usual.orders:
+        return InOrder(usual.orders[name](designs, plan.seed, plan.start, plan.budget))
+    adaptive = Greedy(SCORES[name], InOrder(usual.opening(designs)), plan.start)
+    retreat = InOrder(usual.orders["uniform"](designs, plan.seed, 0, plan.budget))
+    return Guarded(adaptive, retreat, alarm) if alarm else adaptive
+
+
+def noise_of(text: str, clean: Tensor, size: int) -> Noise:
+    """`none`, `relative:0.01` (of the rms of `clean`, all noiseless data), `gaussian:STD`, `poisson:I0`."""
+    kind, _, number = text.partition(":")
+    rms = clean.abs().square().mean().sqrt().item()
+    try:
+        if kind == "none" and not number:
+            return Gaussian(0.0, floor=EXACT * rms)
+        if kind == "relative":
+            return Gaussian(float(number) * rms, floor=EXACT * rms)
+        if kind == "gaussian":
+            return Gaussian(float(number))
+        if kind == "poisson" and clean.is_complex():
+            raise ValueError("photons are counted of projections; k-space has Gaussian noise")
+        if kind == "poisson":
+            return Poisson(float(number), DENSE / size)
+    except ValueError as error:
+        raise ValueError(f"noise {text!r} cannot be used: {error}") from None
+    raise ValueError(f"noise {text!r} is unknown; use none, relative:0.01, gaussian:STD or poisson:I0")

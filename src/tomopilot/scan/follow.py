@@ -1,0 +1,66 @@
+"""A grid of scans of known images, each resumable, in this process or in several."""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tomopilot.experiment import Experiment
+from tomopilot.files.archive import Archive
+from tomopilot.scan.judge import Row
+from tomopilot.scan.parts import family, make
+from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.recorded import Recorded
+from tomopilot.scan.virtual import virtual
+
+RECORD = "run.db"
+
+
+def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
+    """Runs one scan, or goes on where it was interrupted; ends with its estimate in the record."""
+    rows = archive.steps(scan.key)
+    yield from rows
+    if archive.estimate(scan.key):
+        return
+    cell = virtual(plan, scan)
+    experiment, until, judge = cell.parts.experiment, cell.parts.until, cell.judge
+    recorded = Recorded(experiment, archive, scan.key)
+    if recorded.unjudged:
+        yield recorded.keep(judge.row(lambda: experiment.step(until)))
+    while experiment.free and not until(experiment):
+        experiment.decide()  # known already, except after a resume: then it is not counted twice
+        yield recorded.keep(judge.row(lambda: recorded.step(cell.instrument, until)))
+    archive.add_estimate(scan.key, final(plan, experiment, alarmed=bool(judge.raised())))
+
+
+def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Tensor]:
+    """The last estimate and its samples and, after an alarm, a reconstruction without the prior."""
+    draws = experiment.draws()
+    found = {"images": draws.images, "guess": draws.guess}
+    if alarmed:
+        bare = make(family(plan.operator).bare).sample(experiment.data, 1, rng=torch.Generator())
+        found["without_prior"] = bare.guess
+    return found
+
+
+def follow_all(plan: Plan, path: Path, workers: int = 1) -> Iterator[Row]:
+    """The rows of all scans, as they come; several workers share the machine's cores."""
+    if workers == 1:
+        archive = Archive(path)
+        for scan in plan.scans:
+            yield from follow(plan, scan, archive)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_work, plan.to_json(), index, path, threads) for index in range(len(plan.scans))]
+        for job in as_completed(jobs):
+            yield from job.result()
+
+
+def _work(plan_json: str, index: int, path: Path, threads: int) -> list[Row]:
+    torch.set_num_threads(threads)
+    plan = Plan.from_json(plan_json)
+    return list(follow(plan, plan.scans[index], Archive(path)))

@@ -1,0 +1,142 @@
+"""What scans leave in their folder as numbers: `summary.json`, `results.csv`, scan files."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopilot.disk import write_atomically
+from tomopilot.files.archive import Archive
+from tomopilot.files.images import read_images
+from tomopilot.files.kspace import KspaceFile, write_kspace
+from tomopilot.files.nexus import ScanFile, write_scan
+from tomopilot.measure.fourier import to_complex
+from tomopilot.measure.kind import ROW, Kind
+from tomopilot.measure.operator import Operator
+from tomopilot.prior.checkpoint import folder_of, read_card
+from tomopilot.scan.judge import Row
+from tomopilot.scan.parts import Method
+from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.summary import method_of, summarise
+from tomopilot.scan.virtual import operator_of
+
+COLUMNS = (
+    "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
+    "spread", "seconds", "network_evaluations", "estimate_seconds", "choose_evaluations",
+    "estimate_evaluations", "expected_rmse", "surprise",
+)  # fmt: skip
+FACTS = (
+    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "seed", "device"
+)  # fmt: skip
+LISTS = (
+    "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",
+    "choose_evaluations", "estimate_evaluations", "expected_rmse", "surprise",
+)  # fmt: skip
+
+
+def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One scan: names, and lists as long as the number of measurements (None where it was not judged)."""
+    first = rows[0]
+    return {
+        **{key: first[key] for key in ("image", "prior", "posterior", "policy", "seed")},
+        "designs": [row["design"] for row in rows],
+        "settings": [row["setting"] for row in rows],
+        "setting_unit": first.get("setting_unit", "degrees"),
+        "alarm": rows[-1]["alarm"],
+        "alarm_by": rows[-1]["alarm_by"],
+        **{key: [row[key] for row in rows] for key in LISTS},
+        "split": {part: sum(row["split"][part] for row in rows) for part in first["split"]},
+    }
+
+
+def kind_of(plan: Plan) -> Kind:
+    """What is measured."""
+    return _operator(plan, plan.images[0]).kind
+
+
+def _operator(plan: Plan, spec: str) -> Operator:
+    (image,) = read_images(spec)
+    return operator_of(plan, image)
+
+
+def described(plan: Plan, facts: Mapping[str, str]) -> dict[str, Any]:
+    """What was done, in a summary of several methods."""
+    named = {
+        key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
+        for key in ("prior", "posterior", "policy")
+    }
+    return {**facts, **{key: getattr(plan, key) for key in FACTS}, **named, "kind": kind_of(plan).words}
+
+
+def simulation(plan: Plan, facts: Mapping[str, str], archive: Archive) -> dict[str, Any]:
+    """The summary of a finished `simulate`."""
+    (method,) = plan.methods
+    named = {key: getattr(method, key) for key in ("prior", "posterior", "policy")}
+    summary = described(plan, facts) | named
+    if method.prior:
+        low, high = read_card(folder_of(method.prior))["range"]
+        summary["range"] = [0.0 if kind_of(plan) is ROW else low, high]
+    return summary | {"images": [scan_entry(archive.steps(scan.key)) for scan in plan.scans]}
+
+
+def comparison(plan: Plan, facts: Mapping[str, str], rows: list[Row]) -> dict[str, Any]:
+    """The summary of a finished `compare`."""
+    own: dict[tuple[str, Method], list[Row]] = {}
+    for row in rows:
+        own.setdefault((row["image"], method_of(row)), []).append(row)
+    found = {"methods": summarise(plan, rows), "setting_unit": kind_of(plan).unit}
+    return described(plan, facts) | found | {"images": [scan_entry(scan) for scan in own.values()]}
+
+
+def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, Any]) -> None:
+    """The file of each scan of a `simulate`: measurements, estimate, uncertainty, samples, scores."""
+    provenance = {key: str(value) for key, value in summary.items() if key not in ("images", "kind")}
+    for index, scan in enumerate(plan.scans):
+        name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
+        write_file(out / name, plan, scan, archive, provenance)
+
+
+def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance: Mapping[str, str]) -> None:
+    """The file of one finished scan, in the format of what was measured."""
+    operator = _operator(plan, scan.image)
+    blocks, estimate = archive.blocks(scan.key), archive.estimate(scan.key)
+    assert estimate is not None
+    shown, pictures = operator.shown, operator.kind.picture(estimate["images"])
+    rows = archive.steps(scan.key)
+    scores = [[math.nan if s is None else s for s in row["scores"]] for row in rows if "scores" in row]
+    common = {
+        "uncertainty": deviation(pictures).numpy(),
+        "scores": torch.tensor(scores).reshape(-1, len(shown)).numpy(),
+        "name": scan.image,
+        "provenance": dict(provenance),
+    }
+    measured = torch.stack([values for _, values in blocks]).numpy()
+    taken = shown[torch.tensor([design for design, _ in blocks])].numpy()
+    if operator.kind is ROW:
+        image, samples = (to_complex(estimate[key]).numpy() for key in ("guess", "images"))
+        write_kspace(path, KspaceFile(measured, taken.astype(int), image, samples=samples, **common))
+        return
+    image, samples = (estimate[key].numpy() for key in ("guess", "images"))
+    file = ScanFile(measured, taken, image, samples=samples, settings_deg=shown.numpy(), **common)
+    write_scan(path, file)
+
+
+def deviation(pictures: Tensor) -> Tensor:
+    """Standard deviation of samples in each pixel; NaN of a single one."""
+    return pictures.std(0) if len(pictures) > 1 else torch.full_like(pictures[0], math.nan)
+
+
+def write_numbers(out: Path, summary: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """`summary.json` and `results.csv`."""
+    write_atomically(out / "summary.json", json.dumps(summary, indent=1).encode())
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([row[column] for column in columns] for row in rows)
+    write_atomically(out / "results.csv", text.getvalue().encode())

@@ -1,0 +1,316 @@
+"""Every name that a command line or a file can say, and what it stands for: one row of a table each."""
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopilot.design.acquisition import variance
+from tomopilot.design.policy import (
+    bisect_order,
+    centre_order,
+    centred_bisection,
+    equispaced_order,
+    random_order,
+)
+from tomopilot.files.images import NamedImage
+from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.kind import PROJECTION, ROW
+from tomopilot.measure.operator import Operator
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
+from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.dps import DPS
+from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.inpaint import Inpaint
+from tomopilot.posterior.guidance.moments import Moments
+from tomopilot.posterior.guidance.prox import Prox
+from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.posterior.posterior import Guidance, Posterior
+from tomopilot.prior.schedule import ddpm, logarithmic
+
+Make = Callable[..., Posterior]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A reconstruction by name.
+
+    `make` takes the prior and half its intensity range, where it needs one, and the options that
+    `name(option=value)` gives. `kind` is the only kind of measurement it is for.
+    """
+
+    make: Make
+    needs_prior: bool = True
+    gives_samples: bool = True
+    kind: str | None = None
+
+
+def steps(sigmas: Callable[[float], Tensor], guidance: Callable[..., Guidance], **sampling: Any) -> Make:
+    """A guided diffusion over noise levels in units of the prior's scale; options are the guidance's."""
+    return lambda prior, scale, **options: DiffusionPosterior(
+        prior, guidance(**options), sigmas(scale), **sampling
+    )
+
+
+def scout(guidance: Callable[..., Guidance]) -> Make:
+    """Samples to choose by: few levels, and fewer still from the samples before."""
+    return lambda prior, scale, **options: DiffusionPosterior(
+        prior,
+        guidance(**options),
+        logarithmic(5 * scale, 0.06 * scale, 15),
+        warm=logarithmic(0.7 * scale, 0.06 * scale, 3),
+        refresh=24,
+    )
+
+
+def moments(prior: Any, scale: float, **options: Any) -> Posterior:
+    """Few levels where data decide little, most where edges find their places, few where grain is left."""
+    ends = [(5.0, 0.5, 8), (0.5, 0.1, 26)]
+    levels = [logarithmic(high * scale, low * scale, steps + 1)[:-1] for high, low, steps in ends]
+    sigmas = torch.cat([*levels, logarithmic(0.1 * scale, 0.04 * scale, 4)])
+    options = {"below": 0.52 * scale} | options
+    return DiffusionPosterior(prior, Moments(**options), sigmas, weigh=(0.2 * scale, 0.1 * scale))
+
+
+def hard(prior: Any, scale: float, **options: Any) -> Posterior:
+    options = {"scale": scale} | options
+    return DiffusionPosterior(prior, Hard(**options), ddpm(50, scale))
+
+
+def dps(prior: Any, scale: float, **options: Any) -> Posterior:
+    """Its share of fresh noise is about that of ancestral sampling."""
+    options = {"scale": scale} | options
+    return DiffusionPosterior(prior, DPS(**options), ddpm(250, scale), eta=0.27)
+
+
+def fifty(scale: float) -> Tensor:
+    """The paper's number of levels, from where nothing is left of an image."""
+    return logarithmic(5 * scale, 0.04 * scale, 50)
+
+
+POSTERIORS = {
+    "soft": Entry(steps(lambda scale: ddpm(50, scale), Soft)),
+    "hard": Entry(hard),
+    "dps": Entry(dps),
+    "prox": Entry(steps(fifty, Prox)),
+    "moments": Entry(moments),
+    "scout": Entry(scout(Prox)),
+    "inpaint": Entry(steps(fifty, Inpaint), kind=ROW.name),
+    "scout-inpaint": Entry(scout(Inpaint), kind=ROW.name),
+    "fbp": Entry(FilteredBackProjection, needs_prior=False, gives_samples=False, kind=PROJECTION.name),
+    "tv": Entry(TotalVariation, needs_prior=False, gives_samples=False, kind=PROJECTION.name),
+    "zero-filled": Entry(ZeroFilled, needs_prior=False, gives_samples=False, kind=ROW.name),
+}
+SCORES = {"variance": variance}  # what adaptive policies maximise
+REPLAY = "replay:"  # and the summary.json of an earlier run
+
+Order = Callable[[int, int, int, int], list[int]]  # of designs; from their number, seed, start and budget
+
+
+def _from_centre(order: Order) -> Order:
+    """Rows in some order, once those about the centre have opened the scan, as in the paper (App. B)."""
+    return lambda n, seed, start, budget: [*centre_order(n)[:start], *order(n, seed, start, budget)]
+
+
+@dataclass(frozen=True)
+class Family:
+    """An operator by name: how it is made for an image, and what is used where nothing is named."""
+
+    make: Callable[..., Operator]  # from an image, `angles` and `bins`
+    kind: str
+    prior: str
+    auto: str  # our best pair: chooses by one posterior, estimates by another
+    bare: str  # the reconstruction without a prior that a doubtful estimate is shown beside
+    posteriors: tuple[str, ...]
+    policies: tuple[str, ...]
+    order: str  # the best that is fixed before the scan
+    opening: Callable[[int], list[int]]  # how adaptive scans begin
+    orders: Mapping[str, Order] = field(default_factory=dict)
+
+
+def radon(image: NamedImage, *, angles: int, bins: int | None) -> Radon:
+    """Parallel projections over half a turn."""
+    height, width = image.pixels.shape
+    if image.pixels.is_complex():
+        raise ValueError(
+            f"{image.name} is complex, but projections are of real images: use --operator mri, or save its "
+            "magnitude"
+        )
+    if height != width:
+        raise ValueError(
+            f"{image.name} is {height} x {width} pixels; projections need a square image: crop or pad it"
+        )
+    return Radon(width, half_turn(angles), bins)
+
+
+def mri(image: NamedImage, *, angles: int, bins: int | None) -> Fourier:
+    """All rows of k-space."""
+    if bins is not None:
+        raise ValueError(f"a detector of {bins} bins was asked for, but k-space has none; leave --bins out")
+    height, width = image.pixels.shape
+    return Fourier((height, width))
+
+
+OPERATORS = {
+    "radon": Family(
+        radon,
+        PROJECTION.name,
+        prior="chip-128",
+        auto="scout:moments",
+        bare="tv",
+        posteriors=("auto", "fbp", "tv"),
+        policies=("variance", "uniform"),
+        order="uniform",
+        opening=bisect_order,
+        orders={
+            "uniform": lambda n, *_: bisect_order(n),
+            "random": lambda n, seed, *_: random_order(n, seed),
+        },
+    ),
+    "mri": Family(
+        mri,
+        ROW.name,
+        prior="brain-128",
+        auto="scout-inpaint:inpaint",
+        bare="zero-filled",
+        posteriors=("auto", "zero-filled"),
+        policies=("variance", "low-to-high", "uniform"),
+        order="low-to-high",
+        opening=centre_order,
+        orders={
+            "uniform": _from_centre(lambda n, *_: centred_bisection(n)),
+            "random": _from_centre(lambda n, seed, *_: random_order(n, seed)),
+            "low-to-high": lambda n, *_: centre_order(n),
+            "equispaced": _from_centre(lambda n, _, start, budget: equispaced_order(n, budget - start)),
+        },
+    ),
+}
+FIXED = tuple(dict.fromkeys(name for family in OPERATORS.values() for name in family.orders))
+
+
+def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises on the first name that is not known."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{kind} {name!r} is unknown; the known ones are {', '.join(known)}")
+
+
+def family(operator: str) -> Family:
+    """What an operator's name stands for."""
+    check_names("operator", [operator], OPERATORS)
+    return OPERATORS[operator]
+
+
+def part(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part.
+
+    >>> part("soft(steps=20)")
+    ('soft', {'steps': 20})
+    """
+    match = re.fullmatch(r"([^()]*)(?:\((.*)\))?", text.strip(), re.DOTALL)
+    try:
+        assert match is not None
+        call = ast.parse(f"part({match[2] or ''})", mode="eval").body
+        assert isinstance(call, ast.Call) and not call.args
+        return match[1], {str(key.arg): ast.literal_eval(key.value) for key in call.keywords if key.arg}
+    except (AssertionError, SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(f"{text!r} is not understood; write a name, or name(option=value)") from None
+
+
+def entry(text: str) -> Entry:
+    """What the name of a posterior stands for, whatever its options."""
+    name = part(text)[0]
+    check_names("posterior", [name], POSTERIORS)
+    return POSTERIORS[name]
+
+
+def make(text: str, *given: Any) -> Posterior:
+    """A posterior by name and options; `given` are prior and scale where it needs them."""
+    name, options = part(text)
+    try:
+        return entry(text).make(*given, **options)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be made with the options {options} ({error})") from None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to scan: a reconstruction and a policy, by name.
+
+    A posterior `a:b` chooses by the samples of a and estimates by those of b; `auto` is our best such pair.
+    """
+
+    posterior: str
+    policy: str
+    prior: str | None
+
+    def __post_init__(self) -> None:
+        if self.posterior.count(":") > 1:
+            raise ValueError(f"posterior {self.posterior!r}; expected one name, or two as in scout:moments")
+        if self.posterior != "auto":
+            alone = ["auto"] if ":" not in self.posterior else []
+            names = [part(text)[0] for text in self.posterior.split(":")]
+            check_names("posterior", names, [*alone, *POSTERIORS])
+        if not self.policy.startswith(REPLAY):
+            check_names("policy", [self.policy], [*SCORES, *FIXED, f"{REPLAY}FILE"])
+        if self.adaptive and not entry(self.chooser).gives_samples:
+            orders = " or ".join(_family_of(entry(self.chooser)).orders)
+            raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {orders}")
+        if self.prior is None and self.learned:
+            raise ValueError(
+                f"{self.posterior} needs a prior; name one with --prior (`tomopilot priors` lists them)"
+            )
+
+    @property
+    def chooser(self) -> str:
+        """Whose samples the next design is chosen by."""
+        return self.pair.partition(":")[0]
+
+    @property
+    def estimator(self) -> str:
+        """Whose samples are looked at."""
+        return self.pair.rpartition(":")[2]
+
+    @property
+    def pair(self) -> str:
+        """`auto` by its own name."""
+        return OPERATORS["radon"].auto if self.posterior == "auto" else self.posterior
+
+    @property
+    def learned(self) -> bool:
+        """Whether a prior has a part in it."""
+        return entry(self.chooser).needs_prior or entry(self.estimator).needs_prior
+
+    @property
+    def samples(self) -> bool:
+        """Whether its estimates come with samples."""
+        return entry(self.estimator).gives_samples
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether measurements decide what is measured next."""
+        return self.policy in SCORES
+
+    def check(self, operator: str) -> None:
+        """Raises where it cannot be used with what is measured."""
+        usual = family(operator)
+        for name in (self.chooser, self.estimator):
+            kind = entry(name).kind
+            if kind not in (None, usual.kind):
+                fitting = [n for n, other in POSTERIORS.items() if other.kind in (None, usual.kind)]
+                raise ValueError(f"{name} is for {kind}s only; {operator} takes {', '.join(fitting)}")
+        if self.policy in FIXED and self.policy not in usual.orders:
+            other = next(kind.kind for kind in OPERATORS.values() if self.policy in kind.orders)
+            orders = " or ".join(usual.orders)
+            raise ValueError(f"{self.policy} is an order of {other}s; for {usual.kind}s use {orders}")
+
+
+def _family_of(posterior: Entry) -> Family:
+    """The first operator that a posterior is for."""
+    return next(known for known in OPERATORS.values() if posterior.kind in (None, known.kind))

@@ -1,0 +1,144 @@
+"""Everything that can be said of scans before they begin, and all checks of it."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tomopilot.files.images import single_specs
+from tomopilot.prior.checkpoint import prior_folders
+from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that determines the numbers of a study; kept with the run, so that resuming needs nothing else."""
+
+    images: tuple[str, ...]  # specs of single images
+    methods: tuple[Method, ...]
+    operator: str = "radon"
+    angles: int = 180
+    bins: int | None = None
+    noise: str = "relative:0.01"
+    finer: int = 1
+    count: int = 10
+    budget: int = 20
+    start: int = 4
+    certain: float | None = None  # dB: stop before the budget once the estimate is expected to be this good
+    at: tuple[int, ...] | None = None  # judge after these many measurements only
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.images or not self.methods:
+            raise ValueError("a study needs at least one image and one method")
+        if self.budget < 1 or (self.operator == "radon" and self.budget > self.angles):
+            raise ValueError(
+                f"the budget is {self.budget} measurements; expected 1 to {self.angles}, the number of angles"
+            )
+        if self.at is not None and not all(1 <= count <= self.budget for count in self.at):
+            raise ValueError(
+                f"counts to judge at are {list(self.at)}; expected 1 to the budget, {self.budget}"
+            )
+        for name, least in (("start", 0), ("count", 1), ("finer", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if self.certain is not None and self.count < 2:
+            raise ValueError("certainty comes from the spread of samples: ask for a --count of at least 2")
+        if self.count < 2 and any(method.adaptive for method in self.methods):
+            raise ValueError("an adaptive policy compares samples: ask for a --count of at least 2")
+        for method in self.methods:
+            method.check(self.operator)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Plan":
+        fields = json.loads(text)
+        methods = tuple(Method(**method) for method in fields["methods"])
+        at = None if fields["at"] is None else tuple(fields["at"])
+        return Plan(**{**fields, "images": tuple(fields["images"]), "methods": methods, "at": at})
+
+    def label(self, spec: str) -> str:
+        """An image's name in tables: without its folder, where that is enough to tell it from the others."""
+        short = [Path(image).name for image in self.images]
+        return Path(spec).name if short.count(Path(spec).name) == 1 else spec
+
+    def judges(self, count: int) -> bool:
+        return self.at is None or count in self.at
+
+    @property
+    def scans(self) -> "list[Scan]":
+        """The cells of the grid, image by image."""
+        return [Scan(image, method) for image, method in product(self.images, self.methods)]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One cell of the grid."""
+
+    image: str
+    method: Method
+
+    @property
+    def key(self) -> str:
+        return json.dumps([self.image, self.method.prior, self.method.posterior, self.method.policy])
+
+
+def plan_of(
+    images: Sequence[str],
+    *,
+    priors: Sequence[str] = (),
+    posteriors: Sequence[str] = (),
+    policies: Sequence[str] = (),
+    operator: str = "radon",
+    device: str = "auto",
+    **rest: Any,
+) -> Plan:
+    """The plan of a grid of names; what is not named is usual for the operator.
+
+    Posteriors without samples follow the fixed orders only, and those without a prior are taken once.
+    """
+    usual = family(operator)
+    posteriors = [_own_name(name, usual) for name in posteriors or usual.posteriors]
+    known = prior_folders()
+    priors = [
+        name if name in known or not Path(name).is_dir() else os.path.abspath(name)
+        for name in priors or [usual.prior]
+    ]
+    grid = [
+        Method(posterior, policy, prior)
+        for posterior in posteriors
+        for policy in policies or usual.policies
+        if len(posteriors) == 1 or policy not in SCORES or _has_samples(posterior)
+        for prior in (priors if _learned(posterior) else [None])
+    ]
+    specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
+    return Plan(specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **rest)
+
+
+def _own_name(posterior: str, usual: Family) -> str:
+    """`auto` is another pair for other measurements than projections."""
+    return usual.auto if posterior == "auto" and usual is not OPERATORS["radon"] else posterior
+
+
+def _learned(posterior: str) -> bool:
+    return posterior == "auto" or any(entry(name).needs_prior for name in posterior.split(":"))
+
+
+def _has_samples(posterior: str) -> bool:
+    return posterior == "auto" or entry(posterior.partition(":")[0]).gives_samples
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the first GPU where there is one."""
+    check_names("device", [name], ["auto", "cpu", "cuda"])
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but no CUDA GPU is visible; use --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

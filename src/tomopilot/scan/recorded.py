@@ -1,0 +1,85 @@
+"""The durable scan: every measurement is on disk before it is used, whoever measures."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from tomopilot.experiment import Experiment
+from tomopilot.files.archive import Archive
+from tomopilot.records import Draws, Step
+
+Row = dict[str, Any]
+
+
+class Recorded:
+    """An experiment and its record; made again from the record, it goes on where it was stopped.
+
+    What `tell` has returned from is on disk, also after the process or the machine is killed. A scan has one
+    writer at a time. Measurements are replayed from the record without clocks: the same measurements, the
+    same samples, the same next design.
+    """
+
+    def __init__(self, experiment: Experiment, archive: Archive, key: str) -> None:
+        self.experiment, self.archive, self.key = experiment, archive, key
+        self.rows: list[Row] = archive.steps(key)
+        self._recall()
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether the latest measurement has no row yet: the scan was stopped between the two."""
+        return self.experiment.count_told > len(self.rows)
+
+    def suggest(self) -> int:
+        """The design to measure next; it is not offered again, unless it fails."""
+        return self.experiment.ask()
+
+    def tell(self, design: int, values: Tensor) -> None:
+        """Takes a measurement, once it is on disk."""
+        self.experiment.check(design, values)
+        self.archive.add_block(self.key, self.experiment.count_told + 1, design, values)
+        self.experiment.tell(design, values)
+
+    def fail(self, design: int) -> None:
+        """A design that was asked for could not be measured: it is free again."""
+        self.experiment.pending.discard(design)
+
+    def step(self, measure: Callable[[int], Tensor], until: Callable[[Experiment], bool]) -> Step:
+        """Suggests, measures, tells and decides; a measurement that raises is as if never asked for."""
+        design = self.suggest()
+        try:
+            values = measure(design)
+        except BaseException:
+            self.fail(design)
+            raise
+        self.tell(design, values)
+        return self.experiment.step(until)
+
+    def keep(self, row: Row) -> Row:
+        """Puts what is said of the latest measurement on disk, and the samples that the next is chosen by."""
+        chosen_by = self.experiment.scouted()
+        tensors = {k: v for k, v in vars(chosen_by).items() if v is not None} if chosen_by else None
+        self.archive.add_step(self.key, row["count"], row, tensors)
+        self.rows.append(row)
+        return row
+
+    def state(self) -> dict[str, Any]:
+        """Designs measured, asked for, and chosen next, if that is known."""
+        experiment = self.experiment
+        decided = experiment.decided
+        return {
+            "measured": list(experiment.designs),
+            "pending": sorted(experiment.pending),
+            "next": decided and decided.design,
+        }
+
+    def _recall(self) -> None:
+        """Measurements, surprises and samples, up to where the scan was stopped."""
+        blocks, judged = self.archive.blocks(self.key), len(self.rows)
+        for design, values in blocks[:judged]:
+            self.experiment.tell(design, values)
+        tensors = self.archive.draws(self.key, judged)
+        found = ([row[key] for row in self.rows] for key in ("surprise", "moves"))
+        self.experiment.recall(Draws(**tensors) if tensors else None, *found)
+        for design, values in blocks[judged:]:
+            self.experiment.tell(design, values)

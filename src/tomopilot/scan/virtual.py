@@ -1,0 +1,104 @@
+"""Scans of known images: an instrument that measures one, and the truth to judge by."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tomopilot.design.trust import Trust
+from tomopilot.files.images import NamedImage, read_images
+from tomopilot.measure.fourier import to_channels
+from tomopilot.measure.kind import ROW
+from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.operator import Operator
+from tomopilot.prior.checkpoint import Prior
+from tomopilot.prior.phase import smooth_phase, with_phase
+from tomopilot.randomness import stream
+from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
+from tomopilot.scan.judge import Judge
+from tomopilot.scan.parts import family
+from tomopilot.scan.plan import Plan, Scan
+from tomopilot.simulate.instrument import Simulated
+
+RANGE = 0.25  # how far an image may leave the prior's intensity range, as a share of it
+PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
+
+
+@dataclass(frozen=True)
+class Virtual:
+    """A scan of a known image, ready to run."""
+
+    instrument: Simulated
+    parts: Parts
+    judge: Judge
+
+
+def virtual(plan: Plan, scan: Scan) -> Virtual:
+    """Reads the image and assembles the scan of it."""
+    (image,) = read_images(scan.image)
+    operator = operator_of(plan, image).to(plan.device)
+    truth = truth_of(image, operator, plan.seed).to(plan.device)
+    exact = Simulated(truth, operator, Gaussian(), finer=plan.finer).clean(torch.arange(len(operator)))
+    noise = noise_of(plan.noise, exact, len(image.pixels))
+    instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer)
+    parts = assemble(plan, scan, operator, noise)
+    return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
+
+
+def operator_of(plan: Plan, image: NamedImage) -> Operator:
+    """All that could be measured of an image."""
+    return family(plan.operator).make(image, angles=plan.angles, bins=plan.bins)
+
+
+def check(plan: Plan) -> None:
+    """Reads every image and prior once, so that a wrong one is rejected before the first scan."""
+    checked = set()
+    for scan in plan.scans:
+        (image,) = read_images(scan.image)
+        operator = operator_of(plan, image)
+        if plan.budget > len(operator):
+            raise ValueError(
+                f"the budget is {plan.budget} measurements, but {operator!r} of {scan.image} has "
+                f"{len(operator)}"
+            )
+        if scan.image not in checked:
+            truth = truth_of(image, operator, plan.seed)
+            noise_of(plan.noise, operator[torch.tensor([0])].forward(truth[None]), len(image.pixels))
+            checked.add(scan.image)
+        prior = prior_of(scan.method, plan.device)
+        if prior is not None:
+            check_image(image, prior, operator)
+        if plan.certain is not None:
+            margin(scan.method, Trust.from_card(prior.card) if prior else Trust())
+        policy(plan, scan, len(operator))
+
+
+def truth_of(image: NamedImage, operator: Operator, seed: int) -> Tensor:
+    """What is scanned: the image itself; for MRI, a real one gets a random phase, from seed and name.
+
+    Complex images are two channels, their real and their imaginary part.
+    """
+    if operator.kind is not ROW:
+        return image.pixels
+    if image.pixels.is_complex():
+        return to_channels(image.pixels)
+    if image.pixels.min() < 0:
+        raise ValueError(
+            f"{image.name} goes down to {image.pixels.min():g}, but MRI is simulated from magnitudes, which "
+            "are 0 or more: rescale the image"
+        )
+    rng, pixels = stream(seed, "phase", image.name), image.pixels[None]
+    return with_phase(pixels, smooth_phase(1, tuple(image.pixels.shape), PHASE, rng=rng))[0]
+
+
+def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
+    """Raises where the prior cannot take the image: real or complex, its size, or its intensity range."""
+    prior.check_shape(operator.image_shape)
+    low, high = image.shown.min().item(), image.shown.max().item()
+    lowest, beyond = prior.high - prior.peak, RANGE * prior.peak
+    if low < lowest - beyond or high > prior.high + beyond:
+        raise ValueError(
+            f"{image.name} has values from {low:g} to {high:g}, but the prior {prior.card.get('name')!r} "
+            f"knows images in [{lowest:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
+            "rescale the image"
+        )
