@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from tomopilot.bench.plots import BLUE
 from tomopilot.files.images import read_images
+from tomopilot.report.plots import BLUE
 
 
 def agreement(angles: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from statistics import mean, median
 
 import torch
 
-from tomopilot.bench.study import Judge, Plan, Scan
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, InOrder, bisect_order
 from tomopilot.design.stopping import budget
@@ -21,7 +20,9 @@ from tomopilot.files.images import single_specs
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.prior.schedule import logarithmic
-from tomopilot.recipe import Method
+from tomopilot.scan.parts import Method
+from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.virtual import virtual
 
 COUNTS, SAMPLES, NEVER = (10, 20, 30), 3, 1000
 
@@ -52,25 +53,25 @@ def main(specs: str, prior: str = "chip-128", *names: str) -> None:
     for spec in single_specs(specs):
         plan = Plan((spec,), (Method("prox", "uniform", prior),), count=SAMPLES, budget=max(COUNTS))
         for name in names or VARIANTS:
-            judge = Judge(plan, Scan(spec, plan.methods[0]))
+            cell = virtual(plan, Scan(spec, plan.methods[0]))
+            estimator, meter = cell.parts.estimator, cell.parts.meter
             uniform, options = InOrder(bisect_order(180)), VARIANTS[name]
             policy = uniform if options is None else Greedy(variance, uniform, 4)
             experiment = Experiment(
-                judge.operator,
-                judge.instrument.noise,
-                judge.estimator,
+                cell.instrument.operator,
+                cell.instrument.noise,
+                estimator,
                 policy,
-                scout=scout(judge.meter, **options or {}),
+                scout=scout(meter, **options or {}),
                 count=SAMPLES,
             )
-            for step in run(experiment, judge.instrument, until=budget(max(COUNTS))):
+            for step in run(experiment, cell.instrument, until=budget(max(COUNTS))):
                 if step.next and step.next.scores is not None:
                     seconds[name].append(step.seconds)
                 if step.count in COUNTS:
-                    quality[name, step.count].append(judge.judged(step.draws)["psnr"])
-            looks[name] = judge.meter.evaluations - len(COUNTS) * SAMPLES * len(
-                judge.estimator.posterior.sigmas
-            )
+                    quality[name, step.count].append(cell.judge.judged(step.draws)["psnr"])
+            estimates = len(COUNTS) * SAMPLES * len(estimator.posterior.sigmas)
+            looks[name] = meter.evaluations - estimates
     for name in names or VARIANTS:
         means = "  ".join(f"{mean(quality[name, count]):.2f}" for count in COUNTS)
         times = seconds[name] or [0.0]

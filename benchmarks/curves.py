@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from tomopilot.bench.plots import curves
+from tomopilot.report.plots import curves
 
 metric, label, picture, *named = sys.argv[1:]
 methods = {}

@@ -10,7 +10,7 @@ import math
 import sys
 from itertools import islice
 
-from tomopilot.bench.summary import mean_and_two_se
+from tomopilot.scan.summary import mean_and_two_se
 
 
 def read(path: str, name: str) -> dict[tuple[int, str], float]:

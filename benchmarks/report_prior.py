@@ -9,8 +9,9 @@ noise level, and how like a training window the middles of 16 samples and of 16 
 import sys
 from pathlib import Path
 
-from tomopilot.bench.training import read_slices, report_prior
+from tomopilot.files.slices import read_slices
 from tomopilot.prior.checkpoint import prior_folders
+from tomopilot.report.prior_sheet import report_prior
 
 name, out, validation, *training = sys.argv[1:]
 folder = prior_folders().get(name)

@@ -14,7 +14,6 @@ from functools import partial
 import torch
 
 from tomopilot.bench.calibration import spread_and_error, spread_over_error
-from tomopilot.bench.study import Judge, Plan, Scan
 from tomopilot.design.policy import bisect_order
 from tomopilot.files.images import single_specs
 from tomopilot.posterior.diffusion import DiffusionPosterior
@@ -22,7 +21,9 @@ from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.randomness import stream
-from tomopilot.recipe import Method
+from tomopilot.scan.parts import Method
+from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.virtual import virtual
 
 COUNTS, SAMPLES = (10, 20, 40), 3
 
@@ -64,15 +65,16 @@ def main(specs: str, prior: str = "chip-128", *names: str) -> None:
     found = {}
     for spec in single_specs(specs):
         plan = Plan((spec,), (Method("prox", "uniform", prior),), count=SAMPLES, budget=max(COUNTS))
-        judge = Judge(plan, Scan(spec, plan.methods[0]))
+        cell = virtual(plan, Scan(spec, plan.methods[0]))
+        experiment, truth = cell.parts.experiment, cell.instrument.image
         for count, design in enumerate(bisect_order(180)[: max(COUNTS)], 1):
-            judge.experiment.tell(design, judge.instrument(design))
+            experiment.tell(design, cell.instrument(design))
             for name in names or VARIANTS if count in COUNTS else ():
-                posterior, start = VARIANTS[name](judge.meter), time.perf_counter()
-                draws = posterior.sample(judge.experiment.data, SAMPLES, rng=stream(0, "samplers", count))
+                posterior, start = VARIANTS[name](cell.parts.meter), time.perf_counter()
+                draws = posterior.sample(experiment.data, SAMPLES, rng=stream(0, "samplers", count))
                 seconds = time.perf_counter() - start
-                pair = spread_and_error(draws.images, judge.truth)
-                quality = judge.judged(replace(draws, carry=None))["psnr"]
+                pair = spread_and_error(draws.images, truth)
+                quality = cell.judge.judged(replace(draws, carry=None))["psnr"]
                 found.setdefault((name, count), []).append((quality, pair, seconds))
     for (name, count), cells in sorted(found.items()):
         quality, pairs, seconds = zip(*cells, strict=True)

@@ -12,29 +12,30 @@ import tomopilot
 ROOT = Path(tomopilot.__file__).parent
 # Who may import whom; each may also import itself. Whoever is missing here may not be imported at all.
 LOOP = {"measure", "records", "randomness"}
+CORE = LOOP | {"metrics", "nets", "disk", "prior", "posterior", "design", "experiment", "simulate", "files"}
 ALLOWED = {
     "randomness": set(),
     "metrics": set(),
     "nets": set(),
-    "terminal": set(),
+    "disk": set(),
     "measure": set(),
     "records": {"measure"},
-    "prior": {"nets", "randomness"},
+    "prior": {"nets", "randomness", "disk"},
     "posterior": LOOP | {"prior", "nets"},
     "design": LOOP,
     "experiment": LOOP | {"design", "posterior"},
     "testing": LOOP | {"design", "posterior", "prior", "experiment"},
     "simulate": LOOP,
-    "files": LOOP | {"simulate"},
-}
-UPPER = {*ALLOWED, "recipe"}
-ALLOWED |= {
-    "recipe": UPPER - {"testing", "recipe"},
-    "bench": UPPER - {"testing"},
-    "cli": (UPPER - {"testing"}) | {"bench"},
+    "files": LOOP | {"simulate", "disk"},
+    "scan": CORE,
+    "report": CORE | {"scan"},
+    "bench": CORE | {"scan", "report"},
+    "cli": CORE | {"scan", "report", "bench"},
     "__main__": {"cli"},
     "__init__": set(),
 }
+LONGEST = 60  # lines of a function
+LARGEST = 1 / 5  # of all code in one folder
 
 
 def imports(source: Path) -> set[str]:
@@ -69,6 +70,44 @@ def test_the_order_has_no_circle():
         free = {room for room in rest if ALLOWED[room] <= done}
         assert free, f"a circle among {rest}"
         done |= free
+
+
+def files_imported(source: Path) -> set[Path]:
+    """Files of ours that a module imports, anywhere in its code."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            path = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
+            found |= {path} if name.startswith("tomopilot.") and path.is_file() else set()
+    return found
+
+
+def test_no_files_import_each_other():
+    """Not even by a detour: they can be read one after the other."""
+    graph = {source: files_imported(source) for source in SOURCES}
+    while free := {source for source, needs in graph.items() if not needs & graph.keys() - {source}}:
+        graph = {source: needs for source, needs in graph.items() if source not in free}
+    assert not graph, sorted(str(source.relative_to(ROOT)) for source in graph)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_functions_are_short(source):
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, functions):
+            lines = (node.end_lineno or 0) - node.body[0].lineno + 1
+            assert lines <= LONGEST, f"{node.name} has {lines} lines"
+
+
+def test_no_folder_holds_most_of_the_code():
+    lines: dict[str, int] = {}
+    for source in SOURCES:
+        room = source.relative_to(ROOT).parts[0]
+        lines[room] = lines.get(room, 0) + len(source.read_text().splitlines())
+    assert max(lines.values()) <= LARGEST * sum(lines.values()), lines
 
 
 def public_names() -> list[str]:

@@ -21,18 +21,19 @@ import peers
 import torch
 
 from tomopilot.bench.calibration import spread_and_error, spread_over_error
-from tomopilot.bench.study import fast_precision
-from tomopilot.bench.summary import mean_and_two_se
 from tomopilot.files.images import read_images
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.metrics import psnr
+from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import load_prior
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.randomness import stream
-from tomopilot.recipe import ONLY_FOR, POSTERIORS, PRIOR_FREE, make_noise
 from tomopilot.records import Data, Observation
+from tomopilot.scan.assemble import noise_of
+from tomopilot.scan.parts import POSTERIORS
+from tomopilot.scan.summary import mean_and_two_se
 from tomopilot.simulate.instrument import Simulated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,9 @@ SLICES, ANGLES, OF = "20,96,172,248,40,116,192,268", "5,10,20", 180
 KEY = ("weights", "noise", "samples", "method", "slice", "angles")
 FOUND = ("psnr", "psnr_one", "seconds", "evaluations", "products", "misfit", "spread_over_error")
 COLUMNS = (*KEY, *FOUND, "code")
-OURS = {name: make for name, make in POSTERIORS.items() if ONLY_FOR.get(name, "radon") == "radon"}
+FITTING = {name: entry for name, entry in POSTERIORS.items() if entry.kind in (None, "projection")}
+OURS = {name: entry.make for name, entry in FITTING.items() if entry.needs_prior}
+BARE = {name: entry.make for name, entry in FITTING.items() if not entry.needs_prior}
 
 Row = dict[str, str]
 
@@ -66,7 +69,7 @@ def measured(truth: torch.Tensor, angles: int, noise: str, seed: int) -> Data:
     """Projections at `angles` equispaced angles; noise depends on the slice and the angle alone."""
     operator = Radon(len(truth), half_turn(OF))
     exact = Simulated(truth, operator, Gaussian()).clean(torch.arange(OF))
-    instrument = Simulated(truth, operator, make_noise(noise, exact, len(truth)), seed=seed)
+    instrument = Simulated(truth, operator, noise_of(noise, exact, len(truth)), seed=seed)
     index = torch.tensor([round(i * OF / angles) for i in range(angles)])
     values = torch.stack([instrument(design) for design in index.tolist()])
     observation = Observation(operator, index, values, instrument.noise)
@@ -186,7 +189,7 @@ def main() -> None:
     prior = load_prior(chosen.prior, precision=fast_precision("cpu"))
     known = {
         **OURS,
-        **{name: lambda *_, make=make: make() for name, make in PRIOR_FREE.items()},
+        **{name: lambda *_, make=make: make() for name, make in BARE.items()},
         **peers.PEERS,
     }
     if not chosen.out.exists():

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from tomopilot.bench.alarms import RESERVE, fit, fit_all, fit_strangeness
-from tomopilot.design.trust import Alarm
-from tomopilot.recipe import Method, make_alarm
+from tomopilot.design.trust import Alarm, Trust
 
 SCANS = [[None, 1.0, 2.0, 0.5, 3.0, 3.0], [None, None, 0.7, 1.5, 1.0, 0.4]]
 
@@ -33,7 +32,11 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
 
 
 NOISE = "relative:0.01"
-METHOD = Method("auto", "variance", "chip-128")
+
+
+def watch_of(trust, noise=NOISE):
+    """What a card with this `trust` has watch over a scan that `scout` chooses for."""
+    return Trust.from_card({"trust": trust}).watch("scout", noise)
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_both_alarms_are_fitted_at_once_and_ring_on_what_each_hears(moves):
     surprises = [[None, *torch.rand(19).tolist()] for _ in moves]
     fitted = fit_all(surprises, moves)
     fitted["strangeness"] |= {"noise": NOISE, "until": 20}
-    watch = make_alarm(METHOD, {kind: {"scout": values} for kind, values in fitted.items()}, NOISE)
+    watch = watch_of({kind: {"scout": values} for kind, values in fitted.items()})
     raised = [watch(*scan) for scan in zip(surprises, moves, strict=True)]
     assert raised.count(None) >= 19
     calm, odd = [None, *19 * [0.5]], [*4 * [None], *16 * [[4.0, 3.0, 3.0]]]  # 10 deviations off in one number
@@ -69,19 +72,19 @@ STRANGE = {
 
 def test_a_card_may_hold_either_alarm_or_none():
     surprise = {"drift": 1.0, "threshold": 2.0}
-    assert make_alarm(METHOD, {}, NOISE) is None
-    assert make_alarm(METHOD, {"strangeness": {"soft": STRANGE}}, NOISE) is None
-    old = make_alarm(METHOD, {"alarm": {"scout": surprise}}, NOISE)
+    assert watch_of({}) is None
+    assert watch_of({"strangeness": {"soft": STRANGE}}) is None
+    old = watch_of({"alarm": {"scout": surprise}})
     assert old.surprise == Alarm(1.0, 2.0) and old.strangeness is old.strange is None
     assert old.seen([None, [5.0]]) == [None, None]
-    new = make_alarm(METHOD, {"strangeness": {"scout": STRANGE}}, NOISE)
+    new = watch_of({"strangeness": {"scout": STRANGE}})
     assert new.surprise is None and new.strangeness == Alarm(3.0, 4.0) and new.seen([[2.0]]) == [4.0]
 
 
 def test_strangeness_is_heard_under_its_own_noise_and_as_long_as_it_was_fitted():
     trust = {"alarm": {"scout": {"drift": 1.0, "threshold": 2.0}}, "strangeness": {"scout": STRANGE}}
-    assert make_alarm(METHOD, trust, "relative:0.1") == make_alarm(METHOD, {"alarm": trust["alarm"]}, NOISE)
-    watch = make_alarm(METHOD, trust, NOISE)
+    assert watch_of(trust, "relative:0.1") == watch_of({"alarm": trust["alarm"]})
+    watch = watch_of(trust)
     assert watch.seen(4 * [[2.0]]) == [4.0, 4.0, None, None]
     assert watch(4 * [None], [None, None, [1e9], [1e9]]) is None
     assert watch(4 * [None], [None, [1e9], None, None]) == (2, "strangeness")

@@ -16,8 +16,8 @@ from tomopilot.bench.calibration import (
     spread_and_error,
     spread_over_error,
 )
-from tomopilot.bench.study import Plan
-from tomopilot.recipe import Method
+from tomopilot.scan.parts import Method
+from tomopilot.scan.plan import Plan
 
 COUNTS, LEVELS, PIXELS = (2, 4, 10, 25), (0.5, 0.8, 0.9), 200_000
 

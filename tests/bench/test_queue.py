@@ -43,7 +43,7 @@ def steps(task, out):
 
 def test_each_prior_has_its_hours_and_its_last_stretch(queue, tmp_path):
     """One step takes the hours; with a decay of a half, the branch has two."""
-    first, second = read_queue(queue)
+    first, second = read_queue(queue, tmp_path)
     assert steps(first, tmp_path / "first") == [[1], [2]]
     assert steps(second, tmp_path / "second") == [[1], [2]]
     finished = load_prior(tmp_path / "second" / "final").card
@@ -52,7 +52,7 @@ def test_each_prior_has_its_hours_and_its_last_stretch(queue, tmp_path):
 
 
 def test_a_queue_goes_on_where_it_was(queue, tmp_path):
-    first, _ = read_queue(queue)
+    first, _ = read_queue(queue, tmp_path)
     list(first.stretch(tmp_path / "first", {}, "cpu"))
     next(first.finish(tmp_path / "first", {}, "cpu"), None)
     assert steps(first, tmp_path / "first") == [[], []]
@@ -61,11 +61,11 @@ def test_a_queue_goes_on_where_it_was(queue, tmp_path):
 
 def test_weights_that_were_kept_go_on_in_an_empty_folder(queue, tmp_path):
     """From their step and their seconds; a folder that has a state of its own is left as it is."""
-    list(read_queue(queue)[0].stretch(tmp_path / "kept", {}, "cpu"))
+    list(read_queue(queue, tmp_path)[0].stretch(tmp_path / "kept", {}, "cpu"))
     seconds = read_history(tmp_path / "kept")[-1]["seconds"]
     text = queue.read_text().replace("hours = 1e-9", 'hours = 1\nkept = "kept"', 1)
     queue.write_text(text)
-    first, _ = read_queue(queue)
+    first, _ = read_queue(queue, tmp_path)
     stretch = first.stretch(tmp_path / "first", {}, "cpu")
     assert next(stretch).step == 2
     stretch.close()
@@ -75,20 +75,20 @@ def test_weights_that_were_kept_go_on_in_an_empty_folder(queue, tmp_path):
 
 
 def test_weights_of_another_recipe_do_not_go_on(queue, tmp_path):
-    first, _ = read_queue(queue)
+    first, _ = read_queue(queue, tmp_path)
     list(first.stretch(tmp_path / "kept", {}, "cpu"))
     (tmp_path / "first.toml").write_text(RECIPE.format(name="first").replace("batch = 2", "batch = 3"))
     queue.write_text(queue.read_text().replace("hours = 1e-9", 'hours = 1\nkept = "kept"', 1))
     with pytest.raises(ValueError, match=r"kept was started with in batch, early"):
-        list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
+        list(read_queue(queue, tmp_path)[0].stretch(tmp_path / "first", {}, "cpu"))
 
 
 def test_a_queue_is_not_of_another_recipe(queue, tmp_path):
-    list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
+    list(read_queue(queue, tmp_path)[0].stretch(tmp_path / "first", {}, "cpu"))
     changed = RECIPE.format(name="first").replace("muon = 0.01", "muon = 0.02")
     (tmp_path / "first.toml").write_text(changed)
     with pytest.raises(ValueError, match=r"recipe differs .* in muon"):
-        list(read_queue(queue)[0].stretch(tmp_path / "first", {}, "cpu"))
+        list(read_queue(queue, tmp_path)[0].stretch(tmp_path / "first", {}, "cpu"))
 
 
 WRONG = {
@@ -104,15 +104,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("part", WRONG)
-def test_a_wrong_queue_is_refused_in_a_sentence(queue, part):
+def test_a_wrong_queue_is_rejected_in_a_sentence(queue, part, tmp_path):
     other, words = WRONG[part]
     queue.write_text(queue.read_text().replace(part, other))
     with pytest.raises(ValueError, match=words):
-        read_queue(queue)
+        read_queue(queue, tmp_path)
 
 
 def test_the_state_tells_the_seconds_of_a_processor(queue, tmp_path):
-    first, _ = read_queue(queue)
+    first, _ = read_queue(queue, tmp_path)
     steps(first, tmp_path / "first")
     before, after = (entry["seconds"] for entry in read_history(tmp_path / "first" / "final"))
     assert 0 <= before <= after

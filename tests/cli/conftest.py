@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,15 +110,15 @@ def shell(start) -> Callable[..., Outcome]:
 @pytest.fixture(scope="module")
 def few_steps() -> Iterator[None]:
     """Estimates in five steps instead of fifty, for tests that look at the command alone."""
-    from tomopilot import recipe
     from tomopilot.posterior.diffusion import DiffusionPosterior
     from tomopilot.posterior.guidance.soft import Soft
     from tomopilot.prior.schedule import ddpm
+    from tomopilot.scan.parts import POSTERIORS
 
-    def quick(prior, scale):
+    def quick(prior, scale, **options):
         return DiffusionPosterior(prior, Soft(steps=5), ddpm(5, scale))
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("prox", "moments", "soft"):
-            patch.setitem(recipe.POSTERIORS, name, quick)
+            patch.setitem(POSTERIORS, name, replace(POSTERIORS[name], make=quick))
         yield

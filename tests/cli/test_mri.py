@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ import torch
 
 from tomopilot.design.policy import centre_order
 from tomopilot.files.fastmri import check_centred
+from tomopilot.files.images import NamedImage
 from tomopilot.files.kspace import read_kspace
 from tomopilot.measure.fourier import Fourier, from_kspace, to_channels
 from tomopilot.metrics import psnr
-from tomopilot.recipe import NamedImage, make_truth
+from tomopilot.scan.virtual import truth_of
 
 from .conftest import NETWORK
 
@@ -22,17 +24,17 @@ SHORT = ("--operator", "mri", "--count", 3, "--device", "cpu")
 
 @pytest.fixture(scope="module")
 def few_levels():
-    from tomopilot import recipe
     from tomopilot.posterior.diffusion import DiffusionPosterior
     from tomopilot.posterior.guidance.inpaint import Inpaint
     from tomopilot.prior.schedule import logarithmic
+    from tomopilot.scan.parts import POSTERIORS
 
     def quick(prior, scale):
         return DiffusionPosterior(prior, Inpaint(), logarithmic(5 * scale, 0.06 * scale, 3))
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("inpaint", "scout-inpaint"):
-            patch.setitem(recipe.POSTERIORS, name, quick)
+            patch.setitem(POSTERIORS, name, replace(POSTERIORS[name], make=quick))
         yield
 
 
@@ -83,7 +85,7 @@ def test_the_file_holds_kspace_and_complex_images(scanned, pictures):
     rows = np.zeros((32, 32), np.complex64)
     rows[file.rows] = file.values
     check_centred(rows)
-    truth = make_truth("mri", NamedImage(str(pictures), torch.from_numpy(magnitude)), 0)
+    truth = truth_of(NamedImage(str(pictures), torch.from_numpy(magnitude)), Fourier((32, 32)), 0)
     assert truth.shape == (2, 32, 32)
     torch.testing.assert_close(truth.square().sum(0).sqrt(), torch.from_numpy(magnitude))
 
@@ -116,12 +118,12 @@ def test_policies_open_with_the_same_centre_rows(call, brain, pictures, tmp_path
 
 
 def test_interrupted_and_resumed_is_the_same(call, brain, pictures, scanned, tmp_path, monkeypatch):
-    from tomopilot.bench import study
+    from tomopilot.scan import virtual
 
     out = tmp_path / "halves"
     told = []
 
-    class Stops(study.Simulated):
+    class Stops(virtual.Simulated):
         def __call__(self, design):
             if len(told) == 4:
                 raise KeyboardInterrupt
@@ -130,7 +132,7 @@ def test_interrupted_and_resumed_is_the_same(call, brain, pictures, scanned, tmp
 
     words = ("--prior", brain, "--out", out, *SHORT, "--budget", 5, "--start", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(study, "Simulated", Stops)
+        patch.setattr(virtual, "Simulated", Stops)
         assert call("simulate", f"{pictures}::0", *words).status != 0
     assert len(told) == 4 and call("resume", out).status == 0
     folders = out, scanned
@@ -142,8 +144,8 @@ def test_interrupted_and_resumed_is_the_same(call, brain, pictures, scanned, tmp
 REFUSED = {
     "'tiny' is of real images, but complex ones": ("--prior", "TINY"),
     "the budget is 33 measurements, but Fourier.* has 32": ("--budget", 33),
-    "fbp is for radon alone; mri takes soft": ("--posterior", "fbp"),
-    "tv is for radon alone": ("--posterior", "tv"),
+    "fbp is for projections only; mri takes soft": ("--posterior", "fbp"),
+    "tv is for projections only": ("--posterior", "tv"),
     "k-space has none; leave --bins out": ("--bins", 40),
     "photons are counted of projections": ("--noise", "poisson:1e4"),
 }
@@ -163,7 +165,7 @@ def test_what_does_not_fit_projections_is_refused(call, brain, tiny, pictures, t
     for words, message in (
         (("--prior", brain), "'brain' is of complex images, but real ones"),
         (("--prior", tiny, "--policy", "low-to-high"), "low-to-high is an order of k-space rows"),
-        (("--prior", tiny, "--posterior", "inpaint"), "inpaint is for mri alone"),
+        (("--prior", tiny, "--posterior", "inpaint"), "inpaint is for k-space rows only"),
     ):
         outcome = call("simulate", f"{pictures}::0", "--out", tmp_path, *words)
         assert outcome.status == 2 and message in outcome.err, outcome.err
@@ -175,12 +177,13 @@ def test_negative_values_are_no_magnitude(call, brain, pictures, tmp_path):
     assert outcome.status == 2 and "magnitudes, which are 0 or more" in outcome.err
 
 
-def test_phases_hang_on_seed_and_name_alone():
+def test_phases_depend_on_seed_and_name_only():
+    rows = Fourier((8, 8))
     image, other = (NamedImage(name, torch.ones(8, 8)) for name in ("a", "b"))
-    first = make_truth("mri", image, 0)
-    torch.testing.assert_close(make_truth("mri", image, 0), first, rtol=0, atol=0)
-    assert not torch.allclose(make_truth("mri", image, 1), first)
-    assert not torch.allclose(make_truth("mri", other, 0), first)
+    first = truth_of(image, rows, 0)
+    torch.testing.assert_close(truth_of(image, rows, 0), first, rtol=0, atol=0)
+    assert not torch.allclose(truth_of(image, rows, 1), first)
+    assert not torch.allclose(truth_of(other, rows, 0), first)
     kspace = Fourier((8, 8)).forward(first[None])
     assert (to_channels(kspace.flip(1, 2).conj()) - to_channels(kspace)).abs().max() > 0.1  # no real image
 
@@ -196,9 +199,9 @@ def test_complex_images_are_scanned_as_they_are(call, brain, tmp_path):
 
 
 def test_compare_knows_what_is_usual_for_mri(call, brain, pictures, tmp_path, monkeypatch):
-    from tomopilot import recipe
+    from tomopilot.scan.parts import OPERATORS
 
-    monkeypatch.setitem(recipe.OPERATORS, "mri", recipe.OPERATORS["mri"]._replace(prior=str(brain)))
+    monkeypatch.setitem(OPERATORS, "mri", replace(OPERATORS["mri"], prior=str(brain)))
     out = tmp_path / "run"
     outcome = call("compare", f"{pictures}::0", "--out", out, *SHORT, "--budget", 3, "--start", 2, "--json")
     assert outcome.status == 0, outcome.err

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tomopilot.metrics import magnitude
+from tomopilot.measure.kind import magnitude
 from tomopilot.prior.phase import smooth_phase, with_phase
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from tomopilot.bench.training import likenesses, linear_denoiser, report_prior
 from tomopilot.nets.folded import FoldedUNet
 from tomopilot.prior import checkpoint, trainer
 from tomopilot.prior.augment import with_tone
@@ -14,6 +13,7 @@ from tomopilot.prior.denoiser import Stationary
 from tomopilot.prior.train import branched, clean_images, read_history, train, validate
 from tomopilot.prior.trainer import STATE, Trainer, read_note
 from tomopilot.prior.training import Training
+from tomopilot.report.prior_sheet import likenesses, linear_denoiser, report_prior
 
 TINY = Training(
     network={"fold": 2, "widths": [8, 8], "groups": 4, "layers": 1},

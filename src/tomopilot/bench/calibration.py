@@ -141,7 +141,8 @@ class Calibration:
             own = [row for row in rows if method_of(row) == method]
             counts = sorted({row["count"] for row in own})
             judged = {str(count): [row for row in own if row["count"] == count] for count in counts}
-            methods.append({**asdict(method), "curve": {n: point(rows) for n, rows in judged.items()}})
+            curve = {n: point(rows) for n, rows in judged.items()}
+            methods.append({**asdict(method), "learned": method.learned, "curve": curve})
             fitted[method.estimator] = {n: fit(rows) for n, rows in judged.items()}
         return {
             "at": self.plan.at, "coverage_floor": floor, "methods": methods, "fitted": {"inflation": fitted}

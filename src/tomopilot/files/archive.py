@@ -18,7 +18,7 @@ create table if not exists blocks (
 );
 create table if not exists steps (scan text, number integer, row text, primary key (scan, number));
 create table if not exists draws (scan text primary key, number integer, tensors blob);
-create table if not exists estimates (scan text primary key, tensors blob);
+create table if not exists estimates (scan text primary key, number integer, tensors blob);
 """
 
 
@@ -94,13 +94,14 @@ class Archive:
         found = self._do("select tensors from draws where scan = ? and number = ?", (scan, number))
         return safetensors.torch.load(found[0][0]) if found else None
 
-    def add_estimate(self, scan: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keeps what a scan ended with."""
-        self._do("insert or replace into estimates values (?, ?)", (scan, _packed(tensors)))
+    def add_estimate(self, scan: str, number: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keeps what a scan ended with, after so many measurements."""
+        self._do("insert or replace into estimates values (?, ?, ?)", (scan, number, _packed(tensors)))
 
-    def estimate(self, scan: str) -> dict[str, Tensor] | None:
-        """What a scan ended with; None where it has not ended."""
-        found = self._do("select tensors from estimates where scan = ?", (scan,))
+    def estimate(self, scan: str, number: int) -> dict[str, Tensor] | None:
+        """What a scan ended with after so many measurements; None where it has not ended there."""
+        query = "select tensors from estimates where scan = ? and number = ?"
+        found = self._do(query, (scan, number))
         return safetensors.torch.load(found[0][0]) if found else None
 
     def steps(self, scan: str) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def leave_comparison(out: Path, plan: Plan, facts: Mapping[str, str], rows: list
 
 def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:
     """A finished virtual scan beside the image it was a scan of."""
-    (image,), estimate = read_images(scan.image), archive.estimate(scan.key)
+    (image,), estimate = read_images(scan.image), archive.estimate(scan.key, len(archive.steps(scan.key)))
     assert estimate is not None
     seen = {key: kind_of(plan).picture(value) for key, value in estimate.items()}
     spread, bare = deviation(seen["images"]), seen.get("without_prior")

@@ -23,7 +23,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
     """Runs one scan, or goes on where it was interrupted; ends with its estimate in the record."""
     rows = archive.steps(scan.key)
     yield from rows
-    if archive.estimate(scan.key):
+    if archive.estimate(scan.key, len(rows)):
         return
     cell = virtual(plan, scan)
     experiment, until, judge = cell.parts.experiment, cell.parts.until, cell.judge
@@ -33,7 +33,8 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
     while experiment.free and not until(experiment):
         experiment.decide()  # known already, except after a resume: then it is not counted twice
         yield recorded.keep(judge.row(lambda: recorded.step(cell.instrument, until)))
-    archive.add_estimate(scan.key, final(plan, experiment, alarmed=bool(judge.raised())))
+    ended = final(plan, experiment, alarmed=bool(judge.raised()))
+    archive.add_estimate(scan.key, experiment.count_told, ended)
 
 
 def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Tensor]:

@@ -105,7 +105,8 @@ def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, A
 def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance: Mapping[str, str]) -> None:
     """The file of one finished scan, in the format of what was measured."""
     operator = _operator(plan, scan.image)
-    blocks, estimate = archive.blocks(scan.key), archive.estimate(scan.key)
+    blocks = archive.blocks(scan.key)
+    estimate = archive.estimate(scan.key, len(blocks))
     assert estimate is not None
     shown, pictures = operator.shown, operator.kind.picture(estimate["images"])
     rows = archive.steps(scan.key)

@@ -239,6 +239,22 @@ def make(text: str, *given: Any) -> Posterior:
         raise ValueError(f"{name} cannot be made with the options {options} ({error})") from None
 
 
+def pair(posterior: str) -> tuple[str, str]:
+    """Who chooses and who estimates: `a:b`, or one posterior for both; `auto` is our best pair.
+
+    >>> pair("scout:prox"), pair("soft(steps=20)")
+    (('scout', 'prox'), ('soft(steps=20)', 'soft(steps=20)'))
+    """
+    if posterior == "auto":
+        posterior = OPERATORS["radon"].auto
+    names = posterior.split(":")
+    if len(names) > 2:
+        raise ValueError(f"posterior {posterior!r}; expected one name, or two as in scout:moments")
+    known = POSTERIORS if len(names) > 1 else ["auto", *POSTERIORS]
+    check_names("posterior", [part(name)[0] for name in names], known)
+    return names[0], names[-1]
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to scan: a reconstruction and a policy, by name.
@@ -251,12 +267,7 @@ class Method:
     prior: str | None
 
     def __post_init__(self) -> None:
-        if self.posterior.count(":") > 1:
-            raise ValueError(f"posterior {self.posterior!r}; expected one name, or two as in scout:moments")
-        if self.posterior != "auto":
-            alone = ["auto"] if ":" not in self.posterior else []
-            names = [part(text)[0] for text in self.posterior.split(":")]
-            check_names("posterior", names, [*alone, *POSTERIORS])
+        pair(self.posterior)
         if not self.policy.startswith(REPLAY):
             check_names("policy", [self.policy], [*SCORES, *FIXED, f"{REPLAY}FILE"])
         if self.adaptive and not entry(self.chooser).gives_samples:
@@ -270,17 +281,17 @@ class Method:
     @property
     def chooser(self) -> str:
         """Whose samples the next design is chosen by."""
-        return self.pair.partition(":")[0]
+        return pair(self.posterior)[0]
 
     @property
     def estimator(self) -> str:
         """Whose samples are looked at."""
-        return self.pair.rpartition(":")[2]
+        return pair(self.posterior)[1]
 
     @property
     def pair(self) -> str:
         """`auto` by its own name."""
-        return OPERATORS["radon"].auto if self.posterior == "auto" else self.posterior
+        return ":".join(dict.fromkeys(pair(self.posterior)))
 
     @property
     def learned(self) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from tomopilot.files.images import single_specs
 from tomopilot.prior.checkpoint import prior_folders
-from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family
+from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def plan_of(
         Method(posterior, policy, prior)
         for posterior in posteriors
         for policy in policies or usual.policies
-        if len(posteriors) == 1 or policy not in SCORES or _has_samples(posterior)
-        for prior in (priors if _learned(posterior) else [None])
+        if len(posteriors) == 1 or policy not in SCORES or entry(pair(posterior)[0]).gives_samples
+        for prior in (priors if any(entry(name).needs_prior for name in pair(posterior)) else [None])
     ]
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
     return Plan(specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **rest)
@@ -126,14 +126,6 @@ def plan_of(
 def _own_name(posterior: str, usual: Family) -> str:
     """`auto` is another pair for other measurements than projections."""
     return usual.auto if posterior == "auto" and usual is not OPERATORS["radon"] else posterior
-
-
-def _learned(posterior: str) -> bool:
-    return posterior == "auto" or any(entry(name).needs_prior for name in posterior.split(":"))
-
-
-def _has_samples(posterior: str) -> bool:
-    return posterior == "auto" or entry(posterior.partition(":")[0]).gives_samples
 
 
 def pick_device(name: str) -> str:

@@ -9,10 +9,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tomopilot.bench import plots
-from tomopilot.bench.comparison_page import compare_report
-from tomopilot.bench.plots import Pictures
-from tomopilot.bench.scan_page import simulate_report
+from tomopilot.measure.kind import PROJECTION, ROW
+from tomopilot.report import plots
+from tomopilot.report.comparison_page import compare_report
+from tomopilot.report.plots import Pictures
+from tomopilot.report.scan_page import simulate_report
 
 SETTINGS = {
     "version": "0.1.0",
@@ -26,6 +27,7 @@ SETTINGS = {
     "noise": "relative:0.01",
     "count": 10,
     "range": [0.0, 1.0],
+    "kind": PROJECTION.words,
 }
 
 
@@ -90,6 +92,8 @@ def methods(
         {
             "posterior": posterior,
             "policy": policy,
+            "learned": posterior != "fbp",
+            "adaptive": policy == "variance",
             "images": 2,
             "seconds_per_step": 1.5,
             "estimate_seconds": 0.25,
@@ -141,7 +145,9 @@ def assert_pictures(out, names: set[str]) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_simulate(tmp_path, rng, case):
     image = one_image(rng, **case)
-    simulate_report(tmp_path, SETTINGS | {"images": [image]}, [one_picture(rng, case.get("truth", True))])
+    kind = {"row": ROW}.get(case.get("unit"), PROJECTION).words
+    summary = SETTINGS | {"images": [image], "kind": kind}
+    simulate_report(tmp_path, summary, [one_picture(rng, case.get("truth", True))])
     page = read(tmp_path)
     assert_stands_alone(page)
     assert_pictures(tmp_path, {"reconstruction-0.png", "angles-0.png", "quality-0.png"})
@@ -210,7 +216,7 @@ def test_compare_of_single_scans_in_rows(tmp_path):
     for method in single:
         method["curve"] = {"5": {"psnr_mean": 27.77, "psnr_two_se": None, "ssim_mean": None, "n": 1}}
     rows = [row for row in rows_of(single) if row["image"] == "chip::0"]
-    compare_report(tmp_path, SETTINGS | {"methods": single, "setting_unit": "row"}, rows)
+    compare_report(tmp_path, SETTINGS | {"methods": single, "kind": ROW.words}, rows)
     page = read(tmp_path)
     assert "27.77" in page.words and "No bands" in page.text
     assert_pictures(tmp_path, {"psnr.png", "angles.png"})
@@ -226,7 +232,7 @@ def test_priors_become_part_of_the_name(tmp_path):
 def test_looks_tell_methods_apart():
     named = {plots.method_label(method): method for method in methods([("soft", str(i)) for i in range(40)])}
     assert len(set(plots.looks(named).values())) == 40
-    prior_free = plots.looks({"tv": {"posterior": "tv"}, "soft": {"posterior": "soft"}})
+    prior_free = plots.looks({"tv": {"learned": False}, "soft": {"learned": True}})
     assert [look.dash for look in prior_free.values()] == ["--", "-"]
 
 
@@ -239,4 +245,4 @@ def test_pictures_of_any_shape(rng, shape, samples):
 
 @pytest.mark.parametrize("settings", [[0, 180], [-30.0, 200], [10.0] * 40], ids=str)
 def test_any_angles(settings):
-    assert plots.angles(settings).startswith(b"\x89PNG")
+    assert plots.order(settings, PROJECTION.words, 180).startswith(b"\x89PNG")
