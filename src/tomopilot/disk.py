@@ -1,11 +1,48 @@
-"""Files that are whole at every instant: written beside, flushed, then put in place."""
+"""Files that are whole at every instant: written beside, flushed, then put in place; and reading with bounds."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"
+TEXT = 64 * 2**20  # bytes of the largest text that is read: summaries, cards, recipes
+KINDS = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
+
+
+def check_file(path: Path, largest: int | None = None) -> None:
+    """Raises OSError unless `path` is a regular file, of `largest` bytes at most."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        raise OSError("does not exist, or may not be looked at") from None
+    for test, kind in KINDS.items():
+        if test(found.st_mode):
+            raise OSError(f"is {kind}, not a file")
+    if largest is not None and found.st_size > largest:
+        raise OSError(f"has {found.st_size} bytes; at most {largest} are read")
+
+
+def read_file(path: Path, largest: int = TEXT) -> bytes:
+    """The content of a regular file that a user named; raises OSError, also where it has more bytes."""
+    check_file(path, largest)
+    with path.open("rb") as file:
+        content = file.read(largest + 1)  # the size that a file states of itself may be wrong, as in /proc
+    if len(content) > largest:
+        raise OSError(f"has more than {largest} bytes, which are not read")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The content of a small text file that a user named."""
+    return read_file(path).decode()
 
 
 @contextmanager

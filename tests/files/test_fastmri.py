@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tomopilot.files.fastmri import check_centred
-from tomopilot.files.images import InputFileError, read_images
+from tomopilot.files.images import read_images
+from tomopilot.files.reading import InputFileError
 from tomopilot.measure.fourier import Fourier, to_channels
 
 SHAPES = [(16, 16), (15, 16), (16, 13), (15, 13)]

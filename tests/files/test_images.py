@@ -10,7 +10,9 @@ import tifffile
 import torch
 from PIL import Image
 
-from tomopilot.files.images import InputFileError, labels, read_images
+from tomopilot.disk import TEXT, read_text
+from tomopilot.files.images import labels, read_images
+from tomopilot.files.reading import InputFileError
 
 DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
@@ -208,6 +210,27 @@ def test_absent_foreign_and_empty_files(tmp_path, ending):
     path.unlink()
     path.mkdir()
     assert path.name in refusal(path)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "png", "tif", "h5", "dcm"])
+def test_pipes_devices_and_sizes_are_rejected(tmp_path, ending):
+    """At once: nothing is opened, so nothing waits or fills the memory."""
+    os.mkfifo(pipe := tmp_path / f"pipe.{ending}")
+    assert "is a pipe, not a file; expected" in refusal(pipe)
+    (tmp_path / f"device.{ending}").symlink_to("/dev/zero")
+    assert "is a device, not a file; expected" in refusal(tmp_path / f"device.{ending}")
+    with (tmp_path / f"large.{ending}").open("wb") as file:
+        file.truncate(2**33)
+    refusal(tmp_path / f"large.{ending}")
+
+
+def test_small_texts_are_bounded(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(TEXT + 1)
+    for name, words in (("pipe", "a pipe"), ("large", "at most"), ("", "a folder"), ("absent", "not exist")):
+        with pytest.raises(OSError, match=words):
+            read_text(tmp_path / name)
 
 
 @pytest.mark.parametrize(

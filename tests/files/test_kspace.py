@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import torch
 
-from tomopilot.files.images import InputFileError
 from tomopilot.files.kspace import FORMAT, KspaceFile, read_kspace, write_kspace
 from tomopilot.files.nexus import read_scan
+from tomopilot.files.reading import InputFileError
 
 SHAPES = [(16, 16), (15, 16), (16, 13), (15, 13)]
 

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from tomopilot.files.images import InputFileError
 from tomopilot.files.nexus import ScanFile, read_scan, write_scan
+from tomopilot.files.reading import InputFileError
 
 
 def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:

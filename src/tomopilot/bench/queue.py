@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from tomopilot.disk import read_text
 from tomopilot.files.slices import read_chances, read_groups, read_slices
 from tomopilot.prior.checkpoint import lineage, load_prior
 from tomopilot.prior.train import FINISHED, STATE, Progress, branched, revive, train
@@ -104,7 +105,7 @@ def read_queue(path: Path, out: Path) -> list[Task]:
     ValueError where a key, a recipe or a file of images is missing, before anything is trained.
     """
     try:
-        tables = tomllib.loads(path.read_text()).get("prior")
+        tables = tomllib.loads(read_text(path)).get("prior")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"the queue {path} cannot be read ({error})") from None
     if not isinstance(tables, list) or not tables:

@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tomopilot.files.images import InputFileError, local_dataset, naming
 from tomopilot.files.nexus import write_h5
+from tomopilot.files.reading import InputFileError, local_dataset, naming, opened
 
 FORMAT = "tomopilot k-space rows 1"
 FIELDS = {  # axes, kinds of number and place of every array
@@ -67,7 +67,7 @@ def write_kspace(path: Path, scan: KspaceFile) -> None:
 
 def read_kspace(path: Path) -> KspaceFile:
     """The scan that `write_kspace` wrote to `path`."""
-    with naming(str(path)), h5py.File(path, "r") as file:
+    with naming(str(path)), opened(path) as file:
         if (found := file.attrs.get("format")) != FORMAT:
             raise InputFileError(f"its format is {found!r}; expected {FORMAT!r}, written by tomopilot")
         arrays = {field: local_dataset(file, place)[()] for field, (_, _, place) in FIELDS.items()}

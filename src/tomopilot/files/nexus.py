@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from tomopilot.disk import replacing
-from tomopilot.files.images import InputFileError, local_dataset, naming
+from tomopilot.files.reading import InputFileError, local_dataset, naming, opened
 
 DETECTOR = "entry/instrument/detector"
 FIELDS = {  # axes and place of every array; the file has an axis of one detector row between n and bins
@@ -111,7 +111,7 @@ def _fill(file: h5py.File, scan: ScanFile) -> None:
 
 def read_scan(path: Path) -> ScanFile:
     """The scan that `write_scan` wrote to `path`."""
-    with naming(str(path)), h5py.File(path, "r") as file:
+    with naming(str(path)), opened(path) as file:
         if (definition := _text(file, "entry/definition")) != "NXtomo":
             raise InputFileError(f"its entry is {definition}; expected an NXtomo entry written by tomopilot")
         arrays = {field: local_dataset(file, place)[()] for field, (_, place) in FIELDS.items()}

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from tomopilot.disk import read_text
+
 
 def recorded_designs(source: str, image: str) -> list[int]:
     """Designs in the order measured, of the scan of `image` (its name in tables) in a run's `summary.json`.
@@ -12,7 +14,7 @@ def recorded_designs(source: str, image: str) -> list[int]:
     place, _, method = source.partition("::")
     path = Path(place) / "summary.json" if Path(place).is_dir() else Path(place)
     try:
-        scans = json.loads(path.read_text())["images"]
+        scans = json.loads(read_text(path))["images"]
         found = [scan["designs"] for scan in scans if scan["image"] == image and _is(scan, method)]
         known = sorted({f"{scan['posterior']}+{scan['policy']}" for scan in scans})
     except (OSError, ValueError, LookupError, TypeError) as error:

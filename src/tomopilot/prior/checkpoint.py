@@ -11,12 +11,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from tomopilot.disk import write_atomically
+from tomopilot.disk import read_file, read_text, write_atomically
 from tomopilot.nets.build import Network, build_network
 from tomopilot.nets.unet import UNet
 from tomopilot.prior.denoiser import Preconditioned, Scaled
 
 WEIGHTS, CARD = "prior.safetensors", "card.json"
+LARGEST = 4 * 2**30  # bytes of weights
 SHIPPED = Path(__file__).parents[1] / "priors"
 STORED = (torch.float32, torch.bfloat16)  # types of weights
 REQUIRED = ("network", "prediction", "range", "sha256")
@@ -106,14 +107,14 @@ def folder_of(name: str | Path) -> Path:
 def card_of(name: str | Path) -> bytes:
     """The card of a prior as it lies on disk now; nothing where there is none."""
     path = folder_of(name) / CARD
-    return path.read_bytes() if path.is_file() else b""
+    return read_file(path) if path.is_file() else b""
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a prior's folder."""
     try:
-        card = json.loads((folder / CARD).read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        card = json.loads(read_text(folder / CARD))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{folder} has no readable {CARD} ({error}); was it made by `tomopilot train`?"
         ) from None
@@ -175,7 +176,7 @@ def load_prior(
 
 def _read_weights(path: Path, digests: tuple[str, str | None]) -> dict[str, Tensor]:
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); fetch the prior again") from None
     if hashlib.sha256(content).hexdigest() not in digests:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tomopilot.disk import read_text
+
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -147,7 +149,7 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
     if path is None:
         return Training(), {}
     try:
-        recipe = tomllib.loads(path.read_text())
+        recipe = tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"the recipe {path} cannot be read ({error})") from None
     table = recipe.get("training", {})

@@ -1,0 +1,102 @@
+"""The door for files that users name: what may be opened, how much is read, and how errors are said."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import h5py
+import numpy as np
+
+from tomopilot.disk import check_file
+
+LARGEST = 4 * 2**30  # bytes that one data set may declare; refused before reading
+
+Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
+Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
+
+
+class InputFileError(ValueError):
+    """A file that cannot be used: one sentence that says what came, what was expected and what to do."""
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an `InputFileError` that begins with `source`."""
+    try:
+        yield
+    except InputFileError as error:
+        raise InputFileError(f"{source}: {error}") from error.__cause__
+    except Exception as error:  # foreign content makes the libraries fail in every way there is
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputFileError(
+            f"{source}: the content is not what was expected ({reason}); "
+            "check that the file is complete and that its ending tells its format"
+        ) from error
+
+
+def check_named(path: Path, expected: str, largest: int | None = None) -> None:
+    """Raises unless `path` is a regular file, of `largest` bytes at most where it is read as a whole."""
+    try:
+        check_file(path, largest)
+    except OSError as problem:
+        raise InputFileError(f"{problem}; expected {expected}") from None
+
+
+def affordable(what: str, size: int) -> None:
+    if size > LARGEST:
+        raise InputFileError(f"{what} declares {size} bytes; at most {LARGEST} are read")
+
+
+def stack(array: np.ndarray | h5py.Dataset, pick: Pick) -> Pages:
+    """Images along the first of three axes, each read only when picked; two axes are one image."""
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputFileError(f"the array has shape {array.shape}; expected (h, w) or (images, h, w)")
+    if array.ndim == 2:
+        return [(i, np.asarray(array[()])) for i in pick(1)]
+    return [(i, np.asarray(array[i])) for i in pick(len(array))]
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    """Floats and complex numbers as they are, integers divided by the largest value of their type."""
+    if values.dtype.kind not in "biufc":
+        raise InputFileError(f"the values are {values.dtype}; expected numbers")
+    return values / float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else values
+
+
+def grey(colours: np.ndarray) -> np.ndarray:
+    """One value a pixel from channels on the last axis (see `read_images`)."""
+    count = colours.shape[-1]
+    if count > 4:
+        raise InputFileError(f"its pixels have {count} channels; expected grey or RGB, with or without alpha")
+    values = scaled(colours[..., : count - 1 if count in (2, 4) else count])
+    if (values == values[..., :1]).all():
+        return values[..., 0]
+    return values @ np.array([0.2126, 0.7152, 0.0722])
+
+
+def opened(path: Path) -> h5py.File:
+    """An HDF5 file to read, if it is a file."""
+    check_named(path, "an HDF5 file")
+    return h5py.File(path, "r")
+
+
+def local_dataset(file: h5py.File, path: str, hops: int = 16) -> h5py.Dataset:
+    """The data set at `path` if its values lie in this very file and are of a size that can be read."""
+    node: h5py.Group | h5py.Dataset | h5py.Datatype = file
+    parts = [part for part in path.split("/") if part]
+    for depth, part in enumerate(parts, 1):
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if isinstance(link, h5py.SoftLink) and hops:
+            start = "" if link.path.startswith("/") else f"{node.name}/"
+            return local_dataset(file, "/".join([start + link.path, *parts[depth:]]), hops - 1)
+        if not isinstance(link, h5py.HardLink):
+            what = "leads to another file" if isinstance(link, h5py.ExternalLink) else "does not exist"
+            raise InputFileError(f"the data set {path} {what}; expected one whose values lie in this file")
+        node = cast(h5py.Group, node)[part]
+    if not isinstance(node, h5py.Dataset):
+        raise InputFileError(f"{path} is a group; expected a data set inside it")
+    if node.external or node.is_virtual:
+        raise InputFileError(f"the values of the data set {path} lie in other files; copy them here first")
+    affordable(f"the data set {path}", node.nbytes)
+    return node
