@@ -1,4 +1,4 @@
-"""Files that are whole at every instant: written beside, flushed, then put in place; and reading with bounds."""
+"""Files that are whole at every instant: written beside, flushed, put in place. Reading within bounds."""
 
 import os
 import stat

@@ -17,6 +17,8 @@ from tomopilot.files.reading import InputFileError
 DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
 
+UNKNOWN_FILTER = 511  # a number for tests, never given to a filter
+
 rng = np.random.default_rng(0)
 STACK = rng.integers(0, 256, (8, 5, 6), dtype=np.uint8)
 
@@ -272,6 +274,70 @@ def test_hdf5_that_points_elsewhere(tmp_path):
         file.create_dataset("huge", (2**20, 2**8, 2**8), "u1", chunks=(1, 2**8, 2**8))
     for name in ("link", "through", "loop", "raw", "virtual", "huge"):
         assert f"a.h5:/{name}" in refusal(f"{tmp_path / 'a.h5'}:/{name}::0")
+
+
+def test_no_data_set_is_passed_over(tmp_path):
+    """As the MoDL brain set is laid out: complex images and coil maps beside a sampling mask of integers."""
+    images = (STACK[:2] + 1j * STACK[2:4]).astype(np.complex64)
+    save_h5(tmp_path / "a.h5", trnOrg=images, trnMask=STACK[:2])
+    assert "/trnMask (uint8" in (message := refusal(tmp_path / "a.h5")) and "/trnOrg (complex64" in message
+    assert read_images(f"{tmp_path / 'a.h5'}:/trnOrg")[1].pixels.is_complex()
+    save_h5(tmp_path / "b.h5", maps=np.zeros((2, 3, 5, 6), np.float32), mask=STACK[:2])
+    assert "/maps" in (message := refusal(tmp_path / "b.h5")) and "/mask" in message
+    save_h5(tmp_path / "c.h5", records=np.zeros((4, 4), [("re", "f4"), ("im", "f4")]), mask=STACK[:2])
+    assert "/records" in refusal(tmp_path / "c.h5")
+    save_h5(tmp_path / "d.h5", lone=images)
+    assert read_images(str(tmp_path / "d.h5"))[0].pixels.is_complex()
+
+
+def test_links_to_other_files_are_not_passed_over(tmp_path):
+    save_h5(tmp_path / "a.h5", mask=STACK, images=h5py.ExternalLink("elsewhere.h5", "/images"))
+    assert "/images (in the file elsewhere.h5)" in refusal(tmp_path / "a.h5")
+    save_h5(tmp_path / "b.h5", images=h5py.ExternalLink("elsewhere.h5", "/images"))
+    assert "/images leads to another file" in refusal(tmp_path / "b.h5")
+
+
+def save_nxtomo(path: Path) -> None:
+    """Two flats, two darks and four projections, in the layout of the library nxtomo."""
+    save_h5(path, **{f"entry/detector/{name}": [1, 1, 2, 2, 0, 0, 0, 0] for name in ("image_key", "control")})
+    with h5py.File(path, "a") as file:
+        file["entry/detector/data"] = STACK.astype(np.uint16) * 257
+        file["entry/data/data"] = h5py.SoftLink("/entry/detector/data")
+        file["entry/definition"] = "NXtomo"
+
+
+def save_exchange(path: Path) -> None:
+    white = STACK[:2]
+    save_h5(path, **{"exchange/data": STACK, "exchange/data_white": white, "exchange/theta": np.arange(8.0)})
+
+
+@pytest.mark.parametrize(
+    ("save", "name"),
+    [(save_nxtomo, ""), (save_nxtomo, ":/entry/data/data"), (save_exchange, ":/exchange/data")],
+)
+def test_radiographs_are_not_slices(tmp_path, save, name):
+    save(tmp_path / "a.nxs")
+    message = refusal(f"{tmp_path / 'a.nxs'}{name}::0")
+    assert "raw scan" in message and "reconstruct it first" in message
+
+
+def test_a_detector_is_told_by_its_class(tmp_path):
+    save_h5(tmp_path / "a.nxs", **{"entry/detector/data": STACK})
+    with h5py.File(tmp_path / "a.nxs", "a") as file:
+        file["entry/detector"].attrs["NX_class"] = np.bytes_("NXdetector")
+    assert "NXdetector" in refusal(tmp_path / "a.nxs")
+
+
+def test_a_missing_filter_is_named(tmp_path):
+    """Also in our own files: whoever reads a data set learns what to install."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        space = h5py.h5s.create_simple(STACK.shape)
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk(STACK.shape)
+        settings.set_filter(UNKNOWN_FILTER, h5py.h5z.FLAG_OPTIONAL)
+        h5py.h5d.create(file.id, b"images", h5py.h5t.STD_U8LE, space, settings)
+    message = refusal(tmp_path / "a.h5")
+    assert f"HDF5 filter {UNKNOWN_FILTER}" in message and "pip install hdf5plugin" in message
 
 
 def test_npz_that_declares_too_much(tmp_path):

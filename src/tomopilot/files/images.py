@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import h5py
 import numpy as np
 import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from tomopilot.files.fastmri import KSPACE, slices_of
+from tomopilot.files.hdf5 import images_in
 from tomopilot.files.reading import (
     LARGEST,
     InputFileError,
@@ -23,9 +22,7 @@ from tomopilot.files.reading import (
     affordable,
     check_named,
     grey,
-    local_dataset,
     naming,
-    opened,
     scaled,
     stack,
 )
@@ -189,27 +186,6 @@ def _tif_page(page) -> np.ndarray:
     return grey(np.moveaxis(pixels, page.axes.index("S"), -1)) if "S" in page.axes else pixels
 
 
-def _h5(path: Path, dataset: str, pick: Pick) -> Pages:
-    with opened(path) as file:
-        if KSPACE in file and dataset.strip("/") in ("", KSPACE):
-            return slices_of(file, local_dataset(file, KSPACE), pick)
-        return stack(local_dataset(file, dataset or _only_stack(file, path.name)), pick)
-
-
-def _only_stack(file: h5py.File, name: str) -> str:
-    found: dict[str, tuple[int, ...]] = {}
-
-    def visit(path: str, node: h5py.Group | h5py.Dataset) -> None:  # follows no soft or external links
-        if isinstance(node, h5py.Dataset) and node.ndim in (2, 3) and node.dtype.kind in "biuf":
-            found[f"/{path}"] = node.shape
-
-    file.visititems(visit)
-    if len(found) != 1:
-        listed = ", ".join(f"{path} {shape}" for path, shape in found.items()) or "none"
-        raise InputFileError(f"expected one data set of images, found {listed}; name one, as {name}:/PATH")
-    return next(iter(found))
-
-
 def _dcm(path: Path, dataset: str, pick: Pick) -> Pages:
     try:
         import pydicom
@@ -230,5 +206,5 @@ def _attenuation(hounsfield: np.ndarray) -> np.ndarray:
 
 Reader = Callable[[Path, str, Pick], Pages]
 READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": _dcm}
-READERS |= {".tif": _tif, ".tiff": _tif, ".h5": _h5, ".hdf5": _h5, ".nxs": _h5}
+READERS |= {".tif": _tif, ".tiff": _tif, ".h5": images_in, ".hdf5": images_in, ".nxs": images_in}
 WHOLE = (".png", ".dcm")  # these libraries read a file as a whole, the others what is picked

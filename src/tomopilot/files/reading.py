@@ -1,7 +1,8 @@
 """The door for files that users name: what may be opened, how much is read, and how errors are said."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -78,6 +79,8 @@ def grey(colours: np.ndarray) -> np.ndarray:
 def opened(path: Path) -> h5py.File:
     """An HDF5 file to read, if it is a file."""
     check_named(path, "an HDF5 file")
+    with suppress(ImportError):
+        import_module("hdf5plugin")  # where it is installed, HDF5 knows the filters that it brings
     return h5py.File(path, "r")
 
 
@@ -99,4 +102,18 @@ def local_dataset(file: h5py.File, path: str, hops: int = 16) -> h5py.Dataset:
     if node.external or node.is_virtual:
         raise InputFileError(f"the values of the data set {path} lie in other files; copy them here first")
     affordable(f"the data set {path}", node.nbytes)
+    _check_filters(path, node)
     return node
+
+
+def _check_filters(path: str, node: h5py.Dataset) -> None:
+    """Raises where values are compressed by what is not installed here; the package hdf5plugin is used."""
+    filters = node.id.get_create_plist()
+    for i in range(filters.get_nfilters()):
+        code, _, _, name = filters.get_filter(i)
+        if not h5py.h5z.filter_avail(code):
+            said = name.decode(errors="replace").partition(";")[0] or "unnamed"
+            raise InputFileError(
+                f"the values of the data set {path} are compressed by the HDF5 filter {code} ({said}), missing "
+                "here: pip install hdf5plugin, or save the file with gzip"
+            )

@@ -1,0 +1,62 @@
+"""Images in HDF5 files: fastMRI's k-space, or one stack of slices; raw scans are told from slices."""
+
+from pathlib import Path
+
+import h5py
+
+from tomopilot.files.fastmri import KSPACE, slices_of
+from tomopilot.files.reading import InputFileError, Pages, Pick, local_dataset, opened, stack
+
+RAW = {
+    "image_key",
+    "image_key_control",
+    "rotation_angle",
+    "theta",
+    "data_white",
+    "data_dark",
+}  # beside frames
+
+
+def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
+    """The images that were picked of the named data set, or of the only one there is."""
+    with opened(path) as file:
+        if KSPACE in file and dataset.strip("/") in ("", KSPACE):
+            return slices_of(file, local_dataset(file, KSPACE), pick)
+        node = local_dataset(file, dataset or _only_stack(file, path.name))
+        _check_slices(node)
+        return stack(node, pick)
+
+
+def _only_stack(file: h5py.File, name: str) -> str:
+    """The only data set of two or more axes; complex ones count, and so do links to other files."""
+    found: dict[str, str] = {}
+
+    def visit(path: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset) and node.ndim > 1 and node.dtype.kind in "biufcV":
+            found[f"/{path}"] = f"{node.dtype if node.dtype.kind != 'V' else 'records'} {node.shape}"
+
+    def visit_link(path: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found[f"/{path}"] = f"in the file {link.filename}"
+
+    file.visititems(visit)  # follows neither soft links nor those to other files
+    file.visititems_links(visit_link)
+    if len(found) != 1:
+        listed = ", ".join(f"{path} ({what})" for path, what in found.items()) or "none"
+        raise InputFileError(f"expected one data set of images, found {listed}; name one, as {name}:/PATH")
+    return next(iter(found))
+
+
+def _check_slices(node: h5py.Dataset) -> None:
+    """Raises where the frames of a data set are those of a detector."""
+    beside = sorted(RAW & set(node.parent))
+    if beside or _text(node.parent.attrs.get("NX_class")) == "NXdetector":
+        signs = f"lies beside {', '.join(beside)}" if beside else "lies in an NXdetector"
+        raise InputFileError(
+            f"the data set {node.name} {signs}: it is a raw scan, whose frames are radiographs, flats and "
+            "darks; expected reconstructed slices: reconstruct it first, and name the volume"
+        )
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
