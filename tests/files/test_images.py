@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import sys
 import zipfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tomopilot.disk import TEXT, read_text
 from tomopilot.files.images import labels, read_images
@@ -352,6 +353,75 @@ def test_value_types_of_tif(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "a.tif", STACK.astype(dtype), photometric="minisblack", byteorder=">")
     images = read_images(f"{tmp_path / 'a.tif'}::0-7")
     torch.testing.assert_close([i.pixels for i in images], [*expected(STACK.astype(dtype))], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("imagej", [False, True])
+def test_many_images_under_one_page(tmp_path, imagej):
+    """Stacks that ImageJ and tifffile describe once, although they hold several images."""
+    path = tmp_path / "a.tif"
+    options = {"imagej": True} if imagej else {"photometric": "minisblack", "truncate": True}
+    tifffile.imwrite(path, STACK, **options)
+    content = path.read_bytes()
+    if imagej:
+        with tifffile.TiffFile(path) as tiff:  # beyond 4 GB, ImageJ writes no other page: cut the chain
+            at = tiff.pages[1].offset
+        content = content.replace(at.to_bytes(4, sys.byteorder), bytes(4))
+        path.write_bytes(content)
+    with tifffile.TiffFile(path) as tiff:
+        assert len(tiff.pages) == 1 and tiff.series[0].shape == STACK.shape
+    images = read_images(f"{path}::0-7")
+    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK)], rtol=0, atol=0)
+    assert torch.equal(read_images(f"{path}::6")[0].pixels, expected(STACK[6]))
+    assert "there are 8" in refusal(f"{path}::8")
+
+
+def test_pages_written_one_by_one_are_images(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in STACK:
+            file.write(page, photometric="minisblack")
+    images = read_images(str(tmp_path / "a.tif"))
+    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK)], rtol=0, atol=0)
+
+
+def test_images_of_several_sizes_are_rejected(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(STACK[0], photometric="minisblack")
+        file.write(STACK[0, ::2, ::2], photometric="minisblack")
+    assert "images of (3, 3), (5, 6); expected one size" in refusal(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tif_is_turned_upright(tmp_path, orientation):
+    """As Pillow turns it."""
+    path = tmp_path / "a.tif"
+    image = Image.fromarray(STACK[0])
+    image.save(path, tiffinfo={274: orientation})
+    image.getexif()[274] = orientation
+    right = np.asarray(ImageOps.exif_transpose(image))
+    assert (right.shape == (6, 5)) == (orientation > 4)
+    torch.testing.assert_close(read_images(str(path))[0].pixels, expected(right), rtol=0, atol=0)
+
+
+def test_unknown_orientation_is_rejected(tmp_path):
+    Image.fromarray(STACK[0]).save(tmp_path / "a.tif", tiffinfo={274: 9})
+    assert "Orientation (274) is 9" in refusal(tmp_path / "a.tif")
+
+
+def test_png_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(STACK[0]).save(tmp_path / "a.png", exif=exif)
+    right = expected(np.rot90(STACK[0], -1).copy())
+    torch.testing.assert_close(read_images(str(tmp_path / "a.png"))[0].pixels, right, rtol=0, atol=0)
+
+
+def test_a_missing_codec_is_named(tmp_path):
+    Image.fromarray(STACK[0]).save(tmp_path / "a.tif", compression="tiff_lzw")
+    if importlib.util.find_spec("imagecodecs"):
+        assert torch.equal(read_images(str(tmp_path / "a.tif"))[0].pixels, expected(STACK[0]))
+    else:
+        message = refusal(tmp_path / "a.tif")
+        assert "compressed by LZW" in message and "pip install imagecodecs" in message
 
 
 def test_inverted_tif_is_refused(tmp_path):

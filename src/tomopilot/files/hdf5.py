@@ -1,6 +1,7 @@
 """Images in HDF5 files: fastMRI's k-space, or one stack of slices; raw scans are told from slices."""
 
 from pathlib import Path
+from typing import cast
 
 import h5py
 
@@ -49,8 +50,9 @@ def _only_stack(file: h5py.File, name: str) -> str:
 
 def _check_slices(node: h5py.Dataset) -> None:
     """Raises where the frames of a data set are those of a detector."""
-    beside = sorted(RAW & set(node.parent))
-    if beside or _text(node.parent.attrs.get("NX_class")) == "NXdetector":
+    group = cast(h5py.Group, node.parent)
+    beside = sorted(RAW & set(group))
+    if beside or _text(group.attrs.get("NX_class")) == "NXdetector":
         signs = f"lies beside {', '.join(beside)}" if beside else "lies in an NXdetector"
         raise InputFileError(
             f"the data set {node.name} {signs}: it is a raw scan, whose frames are radiographs, flats and "

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from tomopilot.files.hdf5 import images_in
+from tomopilot.files import hdf5, tiff
 from tomopilot.files.reading import (
     LARGEST,
     InputFileError,
@@ -158,32 +158,12 @@ def _npz(path: Path, dataset: str, pick: Pick) -> Pages:
 
 
 def _png(path: Path, dataset: str, pick: Pick) -> Pages:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    with Image.open(path, formats=["PNG"]) as image:
+    with Image.open(path, formats=["PNG"]) as stored:
+        image = ImageOps.exif_transpose(stored)
         pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
     return [(i, grey(pixels) if pixels.ndim == 3 else pixels) for i in pick(1)]
-
-
-def _tif(path: Path, dataset: str, pick: Pick) -> Pages:
-    from tifffile import TiffFile
-
-    with TiffFile(path) as tiff:
-        count = len(tiff.pages)
-        tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
-        if any(tiff.filehandle.read(tiff.tiff.offsetsize)):  # a chain of pages ends with the offset 0
-            raise InputFileError(f"page {count} and those after it are missing; copy the file again")
-        if (stated := (tiff.imagej_metadata or {}).get("images", count)) != count:
-            raise InputFileError(f"it has {count} pages for {stated} images; save them as pages")
-        return [(i, _tif_page(tiff.pages.get(i))) for i in pick(count)]
-
-
-def _tif_page(page) -> np.ndarray:
-    if page.photometric.name not in ("MINISBLACK", "RGB"):
-        raise InputFileError(f"its pixels are {page.photometric.name}; save them as grey (MINISBLACK) or RGB")
-    affordable("a page", page.nbytes)
-    pixels = page.asarray()
-    return grey(np.moveaxis(pixels, page.axes.index("S"), -1)) if "S" in page.axes else pixels
 
 
 def _dcm(path: Path, dataset: str, pick: Pick) -> Pages:
@@ -206,5 +186,6 @@ def _attenuation(hounsfield: np.ndarray) -> np.ndarray:
 
 Reader = Callable[[Path, str, Pick], Pages]
 READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": _dcm}
-READERS |= {".tif": _tif, ".tiff": _tif, ".h5": images_in, ".hdf5": images_in, ".nxs": images_in}
+READERS |= {".tif": tiff.images_in, ".tiff": tiff.images_in}
+READERS |= dict.fromkeys((".h5", ".hdf5", ".nxs"), hdf5.images_in)
 WHOLE = (".png", ".dcm")  # these libraries read a file as a whole, the others what is picked

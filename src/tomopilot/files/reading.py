@@ -114,6 +114,6 @@ def _check_filters(path: str, node: h5py.Dataset) -> None:
         if not h5py.h5z.filter_avail(code):
             said = name.decode(errors="replace").partition(";")[0] or "unnamed"
             raise InputFileError(
-                f"the values of the data set {path} are compressed by the HDF5 filter {code} ({said}), missing "
+                f"the data set {path} is compressed by the HDF5 filter {code} ({said}), which is missing "
                 "here: pip install hdf5plugin, or save the file with gzip"
             )

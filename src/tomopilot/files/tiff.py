@@ -1,0 +1,102 @@
+"""Images in TIFF files: pages, or several images under one page; upright, and as grey values."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from tifffile import TiffFile, TiffPage
+
+from tomopilot.files.reading import InputFileError, Pages, Pick, affordable, grey
+
+ELSEWHERE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # may lead to other files
+
+
+def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
+    """The images that were picked."""
+    with TiffFile(path, **ELSEWHERE) as tiff:
+        count = _count(tiff)
+        if count == len(tiff.pages):
+            return [(i, _page(cast(TiffPage, tiff.pages.get(i)))) for i in pick(count)]
+        return _under_one_page(tiff, count, pick)
+
+
+def _count(tiff: TiffFile) -> int:
+    """How many images there are, all of one shape and none missing."""
+    pages = len(tiff.pages)
+    tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
+    if any(tiff.filehandle.read(tiff.tiff.offsetsize)):  # a chain of pages ends with the offset 0
+        raise InputFileError(f"page {pages} and those after it are missing; copy the file again")
+    sizes = {series.keyframe.shape for series in tiff.series}
+    if len(sizes) != 1:
+        listed = ", ".join(map(str, sorted(sizes))) or "no size"
+        raise InputFileError(f"it holds images of {listed}; expected one size: save what you mean by itself")
+    count = sum(math.prod(series.shape) // math.prod(series.keyframe.shape) for series in tiff.series)
+    if (stated := (tiff.imagej_metadata or {}).get("images", count)) != count:
+        raise InputFileError(f"it has {count} of {stated} images; copy the file again, or save them as pages")
+    return count
+
+
+def _under_one_page(tiff: TiffFile, count: int, pick: Pick) -> Pages:
+    """Images that lie one behind the other, described by one page: a stack of ImageJ or tifffile."""
+    first, *more = tiff.series
+    if more or len(first.pages) != 1:
+        raise InputFileError(f"it has {len(tiff.pages)} pages for {count} images; save one page each")
+    page = first.keyframe
+    affordable("the stack", first.nbytes)
+    with _readable(page):
+        stack = first.asarray().reshape(count, *page.shape)
+    return [(i, _upright(page, stack[i])) for i in pick(count)]
+
+
+def _page(page: TiffPage) -> np.ndarray:
+    affordable("a page", page.nbytes)
+    with _readable(page):
+        stored = page.asarray()
+    return _upright(page, stored)
+
+
+@contextmanager
+def _readable(page: TiffPage) -> Iterator[None]:
+    """Raises where values would not be grey or RGB, or cannot be unpacked."""
+    colours = getattr(page.photometric, "name", page.photometric)
+    if colours not in ("MINISBLACK", "RGB"):
+        raise InputFileError(f"its pixels are {colours}; save them as grey (MINISBLACK) or RGB")
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
+            raise
+        method = getattr(page.compression, "name", page.compression)
+        raise InputFileError(
+            f"its pixels are compressed by {method}, which needs a package that is missing here: "
+            "pip install imagecodecs, or save the file without compression"
+        ) from None
+
+
+def _upright(page: TiffPage, stored: np.ndarray) -> np.ndarray:
+    """Grey values with the first row at the top, as the tag Orientation says."""
+    samples = stored / (2.0**page.bitspersample - 1) if _packed(page) else stored
+    pixels = grey(np.moveaxis(samples, page.axes.index("S"), -1)) if "S" in page.axes else samples
+    tag = page.tags.get(274)
+    turns = {
+        1: lambda image: image,
+        2: np.fliplr,
+        3: lambda image: np.rot90(image, 2),
+        4: np.flipud,
+        5: np.transpose,
+        6: lambda image: np.rot90(image, -1),
+        7: lambda image: np.rot90(image, 2).T,
+        8: np.rot90,
+    }
+    if tag is not None and tag.value not in turns:
+        raise InputFileError(f"its tag Orientation (274) is {tag.value}; expected 1 to 8: correct the tag")
+    return pixels if tag is None else turns[tag.value](pixels)
+
+
+def _packed(page: TiffPage) -> bool:
+    """Whether integers are stored in fewer bits than their type has, such as 12."""
+    kind = np.dtype(page.dtype)
+    return kind.kind == "u" and page.bitspersample < 8 * kind.itemsize
