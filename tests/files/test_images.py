@@ -440,6 +440,60 @@ def test_dicom_becomes_attenuation(tmp_path):
     assert "mr.dcm" in refusal(tmp_path / "mr.dcm")
 
 
+REJECTED_DICOM = {
+    "ImageType (0008,0008)": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+    "PixelSpacing (0028,0030) is [1.0, 0.5]": {"PixelSpacing": [1.0, 0.5]},
+    "PixelSpacing (0028,0030) is [0.0, 0.0]": {"PixelSpacing": [0.0, 0.0]},
+    "PixelAspectRatio (0028,0034)": {"PixelAspectRatio": ["2", "1"]},
+    "PixelSpacing (0028,0030) is 1.0": {"PixelSpacing": 1.0},
+    "ImageType (0008,0008) is LOCALIZER": {"ImageType": "LOCALIZER"},
+    "RescaleType (0028,1054) is Z_EFF": {"RescaleType": "Z_EFF"},
+    "RescaleSlope (0028,1053) is empty": {"RescaleSlope": None},
+    "RescaleIntercept (0028,1052) is empty": {"RescaleIntercept": None},
+    "RescaleSlope (0028,1053) is 0": {"RescaleSlope": 0},
+    "Modality (0008,0060) is MR": {"Modality": "MR"},
+}
+
+
+@pytest.mark.parametrize("said", REJECTED_DICOM)
+def test_other_dicom_is_rejected_naming_the_tag(tmp_path, said):
+    save_dcm(tmp_path / "a.dcm", STACK[0], **REJECTED_DICOM[said])
+    assert said in refusal(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
+def test_dicom_that_lacks_a_tag(tmp_path, tag):
+    save_dcm(tmp_path / "a.dcm", STACK[0])
+    dataset = pytest.importorskip("pydicom").dcmread(tmp_path / "a.dcm")
+    del dataset[tag]
+    dataset.save_as(tmp_path / "a.dcm")
+    assert f"the tag {tag} (0028,105{'3' if tag == 'RescaleSlope' else '2'}) is missing" in refusal(
+        tmp_path / "a.dcm"
+    )
+
+
+def test_dicom_of_square_pixels_and_empty_tags(tmp_path):
+    save_dcm(tmp_path / "a.dcm", STACK[0])
+    (plain,) = read_images(str(tmp_path / "a.dcm"))
+    tags = {"PixelSpacing": [0.703125, 0.703125], "RescaleType": "HU", "PixelAspectRatio": None}
+    save_dcm(tmp_path / "a.dcm", STACK[0], ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], **tags)
+    assert torch.equal(read_images(str(tmp_path / "a.dcm"))[0].pixels, plain.pixels)
+
+
+def test_dicom_without_preamble(tmp_path):
+    """Old exports begin with the first tag; with and without the group that names the encoding."""
+    save_dcm(tmp_path / "a.dcm", STACK[0])
+    (whole,) = read_images(str(tmp_path / "a.dcm"))
+    (tmp_path / "b.dcm").write_bytes((tmp_path / "a.dcm").read_bytes()[132:])
+    dataset = pytest.importorskip("pydicom").dcmread(tmp_path / "a.dcm")
+    dataset.file_meta.TransferSyntaxUID, dataset.preamble = "1.2.840.10008.1.2", None
+    dataset.save_as(tmp_path / "c.dcm", implicit_vr=True, little_endian=True)
+    content = (tmp_path / "c.dcm").read_bytes()
+    (tmp_path / "c.dcm").write_bytes(content[content.index(b"\x08\0\x60\0") :])  # from the modality on
+    for name in ("b.dcm", "c.dcm"):
+        assert torch.equal(read_images(str(tmp_path / name))[0].pixels, whole.pixels)
+
+
 def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "a.dcm").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "pydicom", None)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from tomopilot.files import hdf5, tiff
+from tomopilot.files import dicom, hdf5, tiff
 from tomopilot.files.reading import (
     LARGEST,
     InputFileError,
@@ -166,26 +166,8 @@ def _png(path: Path, dataset: str, pick: Pick) -> Pages:
     return [(i, grey(pixels) if pixels.ndim == 3 else pixels) for i in pick(1)]
 
 
-def _dcm(path: Path, dataset: str, pick: Pick) -> Pages:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise InputFileError("DICOM needs pydicom: pip install 'tomopilot[dicom]'") from error
-    slices = pydicom.dcmread(path)
-    modality, channels = slices.get("Modality"), slices.get("SamplesPerPixel", 1)
-    if modality != "CT" or channels != 1 or "RescaleSlope" not in slices:
-        raise InputFileError(f"it is DICOM of modality {modality}; expected CT with RescaleSlope, in grey")
-    slope, intercept = float(slices.RescaleSlope), float(slices.RescaleIntercept)
-    return [(i, _attenuation(slope * stored + intercept)) for i, stored in stack(slices.pixel_array, pick)]
-
-
-def _attenuation(hounsfield: np.ndarray) -> np.ndarray:
-    """Linear attenuation per 81.35858 per metre, water 20 and air 0.02 per metre (LoDoPaB-CT)."""
-    return np.clip((hounsfield * 19.98 / 1000 + 20) / 81.35858, 0, 1)
-
-
 Reader = Callable[[Path, str, Pick], Pages]
-READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": _dcm}
+READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": dicom.images_in}
 READERS |= {".tif": tiff.images_in, ".tiff": tiff.images_in}
 READERS |= dict.fromkeys((".h5", ".hdf5", ".nxs"), hdf5.images_in)
 WHOLE = (".png", ".dcm")  # these libraries read a file as a whole, the others what is picked
