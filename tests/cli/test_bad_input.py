@@ -51,6 +51,10 @@ IMAGES = {
     "infinite": (_spoilt(np.inf), "1 NaN or infinite"),
     "oblong": (np.zeros((32, 28), np.float32), "32 x 28"),
     "bytes-as-floats": (np.linspace(0, 255, 32 * 32).reshape(32, 32), "255"),
+    "narrow": (np.linspace(0, 0.01, 32 * 32).reshape(32, 32), "from 0 to 0.01"),
+    "12-bits-as-floats": (np.linspace(0, 4095 / 65535, 32 * 32).reshape(32, 32), "from 0 to 0.0624857"),
+    "Hounsfield": (np.linspace(-1000, 300, 32 * 32).reshape(32, 32), "from -1000 to 300"),
+    "12-bits": (np.linspace(0, 4095, 32 * 32).reshape(32, 32).astype(np.uint16), "4095 of 65535"),
     "negative": (np.full((32, 32), -3.0), "-3"),
     "odd": (np.zeros((33, 33), np.float32), "33 x 33"),
     "not-a-multiple-of-4": (np.zeros((34, 34), np.float32), "34 x 34"),
@@ -302,7 +306,7 @@ SIZES = {"below the crop": (3, 12, 12), "oblong": (3, 32, 28), "no multiple": (3
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_train_on_images(kind, train, tmp_path):
-    np.save(tmp_path / "images.npy", np.zeros(SIZES[kind], np.float32))
+    np.save(tmp_path / "images.npy", np.linspace(0, 1, np.prod(SIZES[kind])).reshape(SIZES[kind]))
     names = {"below the crop": ("16", "12"), "oblong": ("32 x 28",), "no multiple": ("33",), "one": ("one",)}
     refused(train(image=tmp_path / "images.npy"), *names[kind])
 
@@ -313,13 +317,16 @@ def test_train_without_images(train, tmp_path):
 
 
 def test_train_validation_of_another_size(train, tmp_path):
-    np.save(tmp_path / "other.npy", np.zeros((3, 30, 30), np.float32))
+    np.save(tmp_path / "other.npy", np.linspace(0, 1, 2700).reshape(3, 30, 30))
     refused(train("--validation", tmp_path / "other.npy"), "30")
 
 
 def test_train_on_values_outside_the_range(train, tmp_path):
     np.save(tmp_path / "images.npy", np.full((3, 32, 32), 255.0, np.float32))
     refused(train(image=tmp_path / "images.npy"), "255")
+    np.save(tmp_path / "narrow.npy", np.linspace(0, 0.01, 3072, dtype=np.float32).reshape(3, 32, 32))
+    refused(train(image=tmp_path / "narrow.npy"), "from 0 to 0.01", "range is [0.0, 1.0]")
+    refused(train("--validation", tmp_path / "narrow.npy"), "from 0 to 0.01")
 
 
 RECIPES = {

@@ -80,6 +80,12 @@ def expected(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy((array / np.float64(largest)).astype(np.float32))
 
 
+def filling(array: np.ndarray, dtype: str) -> np.ndarray:
+    """8-bit values as another type, over all of its range where that is integers."""
+    kind = np.dtype(dtype)
+    return array.astype(kind) * kind.type(np.iinfo(kind).max // 255 if kind.kind in "iu" else 1)
+
+
 def refusal(spec: object) -> str:
     with pytest.raises(InputFileError) as caught:
         read_images(str(spec))
@@ -108,7 +114,7 @@ def test_bad_selections(stack, chosen):
 @pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i2", "u4", "f2", "f4", ">f8", "?"])
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5"])
 def test_value_types(tmp_path, name, dtype):
-    array = (STACK[:2] % 2 if dtype == "?" else STACK[:2]).astype(dtype)
+    array = STACK[:2] > 99 if dtype == "?" else filling(STACK[:2], dtype)
     SAVE_STACK[name](tmp_path / name, array)
     images = read_images(f"{tmp_path / name}::0-1")
     torch.testing.assert_close([image.pixels for image in images], [*expected(array)], rtol=0, atol=0)
@@ -350,9 +356,10 @@ def test_npz_that_declares_too_much(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["u2", "i2", "u4", "f2", "f4", "f8"])
 def test_value_types_of_tif(tmp_path, dtype):
-    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(dtype), photometric="minisblack", byteorder=">")
+    array = filling(STACK, dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", byteorder=">")
     images = read_images(f"{tmp_path / 'a.tif'}::0-7")
-    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK.astype(dtype))], rtol=0, atol=0)
+    torch.testing.assert_close([i.pixels for i in images], [*expected(array)], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("imagej", [False, True])
@@ -422,6 +429,42 @@ def test_a_missing_codec_is_named(tmp_path):
     else:
         message = refusal(tmp_path / "a.tif")
         assert "compressed by LZW" in message and "pip install imagecodecs" in message
+
+
+@pytest.mark.parametrize("bits", [1, 8, 10, 12, 14])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.tif", "a.h5", "lone.png"])
+def test_integers_that_fill_little_of_their_type_are_rejected(tmp_path, name, bits):
+    """As cameras of so many bits store them in 16; divided by 65535, nearly all of the range was empty."""
+    array = (STACK / 255 * (2**bits - 1)).round().astype(np.uint16)
+    (save_png if name.endswith("png") else SAVE_STACK[name])(
+        tmp_path / name, array[0] if name.endswith("png") else array
+    )
+    reached = int(array[0].max() if name.endswith("png") else array.max())
+    message = refusal(tmp_path / name)
+    assert f"reach {reached} of 65535" in message and "save as floats" in message
+
+
+def test_hounsfield_units_in_signed_integers_are_rejected(tmp_path):
+    np.save(tmp_path / "a.npy", np.linspace(-1024, 3071, 100).astype(np.int16).reshape(10, 10))
+    assert "reach 3071 of 32767" in refusal(tmp_path / "a.npy")
+
+
+def test_a_dark_slice_of_a_bright_volume_is_read(tmp_path):
+    volume = STACK.copy()
+    volume[3] //= 16
+    SAVE_STACK["a.tif"](tmp_path / "a.tif", volume)
+    np.save(tmp_path / "a.npy", volume)
+    for name in ("a.tif", "a.npy"):
+        assert torch.equal(read_images(f"{tmp_path / name}::3")[0].pixels, expected(volume[3]))
+
+
+def test_twelve_bits_that_a_tif_declares_are_a_range_of_their_own(tmp_path):
+    """Tag BitsPerSample; unpacking needs imagecodecs."""
+    pytest.importorskip("imagecodecs")
+    array = STACK[0].astype(np.uint16) * 16
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", bitspersample=12)
+    wanted = torch.from_numpy(array / 4095).float()
+    torch.testing.assert_close(read_images(str(tmp_path / "a.tif"))[0].pixels, wanted)
 
 
 def test_inverted_tif_is_refused(tmp_path):

@@ -14,6 +14,7 @@ from torch import Tensor
 from tomopilot.disk import read_text
 from tomopilot.files.slices import read_chances, read_groups, read_slices
 from tomopilot.prior.checkpoint import lineage, load_prior
+from tomopilot.prior.denoiser import in_range
 from tomopilot.prior.train import FINISHED, STATE, Progress, branched, revive, train
 from tomopilot.prior.training import Training, read_training
 from tomopilot.report.prior_sheet import report_prior
@@ -51,15 +52,26 @@ class Task:
     @cached_property
     def slices(self) -> Slices:
         """What it is trained on, read once."""
-        images, groups = read_slices(self.images), read_groups(self.images, self.training.evenly)
+        images, groups = self._read(self.images), read_groups(self.images, self.training.evenly)
         chances = read_chances(self.images, self.training.chances)
         if self.validation is not None:
-            return Slices(images, groups, chances, read_slices([self.validation]))
+            return Slices(images, groups, chances, self._read([self.validation]))
         if len(images) < 2:
             raise ValueError("one training image was given; name more, or others with --validation")
         some = [i for i in range(len(images)) if i % HELD]
         groups = groups and [groups[i] for i in some]
         return Slices([images[i] for i in some], groups, [chances[i] for i in some], images[::HELD])
+
+    def _read(self, specs: Sequence[str]) -> list[Tensor]:
+        """Slices whose values fit the recipe's range, all together."""
+        images = read_slices(specs)
+        low, high = min(i.min().item() for i in images), max(i.max().item() for i in images)
+        if not in_range(low, high, self.training.range):
+            raise ValueError(
+                f"the images of {', '.join(specs)} have values from {low:g} to {high:g}, but the recipe's "
+                f"range is {list(self.training.range)}: rescale them or change the range"
+            )
+        return images
 
     def stretch(self, out: Path, origin: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Begins or goes on, until the hours are over or the recipe's last step is done."""

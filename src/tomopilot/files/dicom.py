@@ -23,7 +23,7 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
     slope, intercept = _number(slices, "RescaleSlope"), _number(slices, "RescaleIntercept")
     if slope == 0:
         raise InputFileError(f"{_said(slices, 'RescaleSlope')}; expected a slope that is not 0")
-    return [(i, _attenuation(slope * stored + intercept)) for i, stored in stack(_pixels(slices), pick)]
+    return stack(_attenuation(slope * _pixels(slices) + intercept), pick)
 
 
 def _attenuation(hounsfield: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from tomopilot.files.reading import (
     check_named,
     grey,
     naming,
+    pages,
     scaled,
     stack,
 )
@@ -49,8 +50,9 @@ def read_images(spec: str) -> list[NamedImage]:
     `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three; `FILE.h5:/path` names a
     data set, `FILE.npz:/name` an array, and the images of a phantom are its seeds; `phantom:NAME@512` has 512
     pixels along each side.
-    Integers are divided by the largest value of their type, floats and complex numbers are taken as they are,
-    CT in DICOM becomes attenuation in the LoDoPaB-CT scaling, the k-space of a fastMRI file complex images.
+    Integers are divided by the largest value of their type, of which they must reach a quarter; floats and
+    complex numbers are taken as they are; CT in DICOM becomes attenuation in the LoDoPaB-CT scaling, the
+    k-space of a fastMRI file complex images. Images are turned upright as their file says.
     Colours become grey: the common value where all channels are equal, else the luminance 0.2126 R + 0.7152 G
     + 0.0722 B; transparency is ignored.
     """
@@ -58,11 +60,11 @@ def read_images(spec: str) -> list[NamedImage]:
     with naming(source):
         if source.startswith("phantom:"):
             chosen = "0" if chosen is None else chosen
-            name, pages = source, _phantom(source.removeprefix("phantom:"), _picker(chosen))
+            name, found = source, _phantom(source.removeprefix("phantom:"), _picker(chosen))
         else:
-            name, pages = _file(source, _picker(chosen))
-        alone = chosen is None and len(pages) == 1
-        return [NamedImage(name if alone else f"{name}::{i}", _image(i, pixels)) for i, pixels in pages]
+            name, found = _file(source, _picker(chosen))
+        alone = chosen is None and len(found) == 1
+        return [NamedImage(name if alone else f"{name}::{i}", _image(i, pixels)) for i, pixels in found]
 
 
 def single_specs(spec: str) -> list[str]:
@@ -163,7 +165,7 @@ def _png(path: Path, dataset: str, pick: Pick) -> Pages:
     with Image.open(path, formats=["PNG"]) as stored:
         image = ImageOps.exif_transpose(stored)
         pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
-    return [(i, grey(pixels) if pixels.ndim == 3 else pixels) for i in pick(1)]
+    return [(i, grey(found) if found.ndim == 3 else found) for i, found in pages(lambda _: pixels, 1, pick)]
 
 
 Reader = Callable[[Path, str, Pick], Pages]

@@ -12,6 +12,8 @@ import numpy as np
 from tomopilot.disk import check_file
 
 LARGEST = 4 * 2**30  # bytes that one data set may declare; refused before reading
+FILLED = 0.25  # least share of their type's range that integers reach; 14 bits in 16 are less
+FEW = 16  # images of a file are looked at where those picked are dark
 
 Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
@@ -54,8 +56,37 @@ def stack(array: np.ndarray | h5py.Dataset, pick: Pick) -> Pages:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise InputFileError(f"the array has shape {array.shape}; expected (h, w) or (images, h, w)")
     if array.ndim == 2:
-        return [(i, np.asarray(array[()])) for i in pick(1)]
-    return [(i, np.asarray(array[i])) for i in pick(len(array))]
+        return pages(lambda i: np.asarray(array[()]), 1, pick)
+    return pages(lambda i: np.asarray(array[i]), len(array), pick)
+
+
+def pages(read: Callable[[int], np.ndarray], count: int, pick: Pick) -> Pages:
+    """The images that were picked of `count`, once it is known that integers fill the range of their type.
+
+    Where those picked are dark, as one slice of a volume may be, a few others of the file decide.
+    """
+    found = [(i, read(i)) for i in pick(count)]
+    brightest = max((_filled(pixels) for _, pixels in found), default=1.0)
+    if brightest < FILLED:
+        others = range(0, count, -(-count // FEW))
+        brightest = max(brightest, *(_filled(read(i)) for i in others))
+    if brightest < FILLED:
+        most = np.iinfo(found[0][1].dtype).max
+        reached = round(brightest * most)
+        raise InputFileError(
+            f"its integers reach {reached} of {most}, the largest of their type, as those of a camera of "
+            f"{max(1, reached).bit_length()} bits do; expected a quarter of it or more: divide by the value "
+            "that means 1, and save as floats"
+        )
+    return found
+
+
+def _filled(pixels: np.ndarray) -> float:
+    """The share of the range of their type that integers reach; 1 of others."""
+    if pixels.dtype.kind not in "iu":
+        return 1.0
+    high, low = float(pixels.max(initial=0)), float(pixels.min(initial=0))
+    return max(high, -low) / float(np.iinfo(pixels.dtype).max)
 
 
 def scaled(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
-from tomopilot.files.reading import InputFileError, Pages, Pick, affordable, grey
+from tomopilot.files.reading import InputFileError, Pages, Pick, affordable, grey, pages
 
 ELSEWHERE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # may lead to other files
 
@@ -19,16 +19,17 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
     with TiffFile(path, **ELSEWHERE) as tiff:
         count = _count(tiff)
         if count == len(tiff.pages):
-            return [(i, _page(cast(TiffPage, tiff.pages.get(i)))) for i in pick(count)]
+            one = lambda i: cast(TiffPage, tiff.pages.get(i))  # noqa: E731
+            return [(i, _upright(one(i), found)) for i, found in pages(lambda i: _page(one(i)), count, pick)]
         return _under_one_page(tiff, count, pick)
 
 
 def _count(tiff: TiffFile) -> int:
     """How many images there are, all of one shape and none missing."""
-    pages = len(tiff.pages)
+    chain = len(tiff.pages)
     tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
     if any(tiff.filehandle.read(tiff.tiff.offsetsize)):  # a chain of pages ends with the offset 0
-        raise InputFileError(f"page {pages} and those after it are missing; copy the file again")
+        raise InputFileError(f"page {chain} and those after it are missing; copy the file again")
     sizes = {series.keyframe.shape for series in tiff.series}
     if len(sizes) != 1:
         listed = ", ".join(map(str, sorted(sizes))) or "no size"
@@ -48,14 +49,16 @@ def _under_one_page(tiff: TiffFile, count: int, pick: Pick) -> Pages:
     affordable("the stack", first.nbytes)
     with _readable(page):
         stack = first.asarray().reshape(count, *page.shape)
-    return [(i, _upright(page, stack[i])) for i in pick(count)]
+    return [
+        (i, _upright(page, found)) for i, found in pages(lambda i: _unpacked(page, stack[i]), count, pick)
+    ]
 
 
 def _page(page: TiffPage) -> np.ndarray:
     affordable("a page", page.nbytes)
     with _readable(page):
         stored = page.asarray()
-    return _upright(page, stored)
+    return _unpacked(page, stored)
 
 
 @contextmanager
@@ -78,8 +81,7 @@ def _readable(page: TiffPage) -> Iterator[None]:
 
 def _upright(page: TiffPage, stored: np.ndarray) -> np.ndarray:
     """Grey values with the first row at the top, as the tag Orientation says."""
-    samples = stored / (2.0**page.bitspersample - 1) if _packed(page) else stored
-    pixels = grey(np.moveaxis(samples, page.axes.index("S"), -1)) if "S" in page.axes else samples
+    pixels = grey(np.moveaxis(stored, page.axes.index("S"), -1)) if "S" in page.axes else stored
     tag = page.tags.get(274)
     turns = {
         1: lambda image: image,
@@ -96,7 +98,7 @@ def _upright(page: TiffPage, stored: np.ndarray) -> np.ndarray:
     return pixels if tag is None else turns[tag.value](pixels)
 
 
-def _packed(page: TiffPage) -> bool:
-    """Whether integers are stored in fewer bits than their type has, such as 12."""
-    kind = np.dtype(page.dtype)
-    return kind.kind == "u" and page.bitspersample < 8 * kind.itemsize
+def _unpacked(page: TiffPage, stored: np.ndarray) -> np.ndarray:
+    """Values as stored; integers in fewer bits than their type has, such as 12, as shares of their range."""
+    packed = stored.dtype.kind == "u" and page.bitspersample < 8 * stored.dtype.itemsize
+    return stored / (2.0**page.bitspersample - 1) if packed else stored

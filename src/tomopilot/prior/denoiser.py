@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from tomopilot.prior.schedule import ddpm_sigmas
 
+BEYOND = 0.25  # how far images may leave a prior's intensity range, as a share of it
+SPANNED = 0.1  # least share of it that they span
+
 
 @runtime_checkable
 class Denoiser(Protocol):
@@ -22,6 +25,13 @@ class Denoiser(Protocol):
 def per_image(sigma: Float[Tensor, " b"], like: Tensor) -> Tensor:
     """`sigma` shaped to multiply a batch of images."""
     return sigma.reshape(-1, *[1] * (like.ndim - 1)).to(like)
+
+
+def in_range(low: float, high: float, known: tuple[float, float]) -> bool:
+    """Whether values fit a range: they leave it by a quarter at most and span a tenth of it at least."""
+    peak = known[1] - known[0]
+    beyond = max(known[0] - low, high - known[1])
+    return beyond <= BEYOND * peak and high - low >= SPANNED * peak
 
 
 class Preconditioned(nn.Module):

@@ -12,6 +12,7 @@ from tomopilot.measure.kind import ROW
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
 from tomopilot.prior.checkpoint import Prior
+from tomopilot.prior.denoiser import in_range
 from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.randomness import stream
 from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
@@ -20,7 +21,6 @@ from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.simulate.instrument import Simulated
 
-RANGE = 0.25  # how far an image may leave the prior's intensity range, as a share of it
 PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
 
 
@@ -92,11 +92,11 @@ def truth_of(image: NamedImage, operator: Operator, seed: int) -> Tensor:
 
 
 def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
-    """Raises where the prior cannot take the image: real or complex, its size, or its intensity range."""
+    """Raises where the prior cannot take the image: real or complex, its size, or its intensities."""
     prior.check_shape(operator.image_shape)
     low, high = image.shown.min().item(), image.shown.max().item()
-    lowest, beyond = prior.high - prior.peak, RANGE * prior.peak
-    if low < lowest - beyond or high > prior.high + beyond:
+    lowest = prior.high - prior.peak
+    if not in_range(low, high, (lowest, prior.high)):
         raise ValueError(
             f"{image.name} has values from {low:g} to {high:g}, but the prior {prior.card.get('name')!r} "
             f"knows images in [{lowest:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
