@@ -396,3 +396,14 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
         scan["spread"][0] == pytest.approx(2 * trusting["spread"][0])
         and scan["psnr"][0] == trusting["psnr"][0]
     )
+
+
+def test_a_replay_takes_the_angles_and_ends_with_their_order(command):
+    """Recorded among 20 angles, replayed among 40 with a longer budget."""
+    first = command("simulate", "--policy", "random")
+    recorded = json.loads((first / "summary.json").read_text())["images"][0]
+    out = command("simulate", "--policy", f"replay:{first}", "--angles", 2 * ANGLES, "--budget", 3 * BUDGET)
+    again = json.loads((out / "summary.json").read_text())["images"][0]
+    assert again["settings"] == pytest.approx(recorded["settings"])
+    assert again["designs"] == [2 * design for design in recorded["designs"]]
+    assert again["psnr"][-1] is not None and (out / "report.html").is_file()

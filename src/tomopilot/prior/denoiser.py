@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tomopilot.prior.schedule import ddpm_sigmas
 
 BEYOND = 0.25  # how far images may leave a prior's intensity range, as a share of it
-SPANNED = 0.1  # least share of it that they span
+REACHED = 0.1  # least share of it that they reach
 
 
 @runtime_checkable
@@ -28,10 +28,10 @@ def per_image(sigma: Float[Tensor, " b"], like: Tensor) -> Tensor:
 
 
 def in_range(low: float, high: float, known: tuple[float, float]) -> bool:
-    """Whether values fit a range: they leave it by a quarter at most and span a tenth of it at least."""
+    """Whether values fit a range: they leave it by a quarter at most, and reach a tenth of it at least."""
     peak = known[1] - known[0]
     beyond = max(known[0] - low, high - known[1])
-    return beyond <= BEYOND * peak and high - low >= SPANNED * peak
+    return beyond <= BEYOND * peak and high - known[0] >= REACHED * peak
 
 
 class Preconditioned(nn.Module):

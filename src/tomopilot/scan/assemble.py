@@ -11,7 +11,7 @@ from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy
 from tomopilot.design.stopping import Rule, budget, certain, either
 from tomopilot.design.trust import Trust, Watch
 from tomopilot.experiment import Experiment
-from tomopilot.files.replay import recorded_designs
+from tomopilot.files.replay import recorded_settings
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.metrics import rmse_at
@@ -25,6 +25,7 @@ from tomopilot.scan.parts import REPLAY, SCORES, Method, entry, family, make
 from tomopilot.scan.plan import Plan, Scan
 
 EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
+SAME = 1e-3  # degrees or rows that a replayed setting may be off
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
 
 
@@ -68,12 +69,13 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
     alike = method.chooser == method.estimator
     chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
     peak, alarm = prior.peak if prior else 1.0, trust.watch(method.chooser, plan.noise)
-    until: Rule = budget(plan.budget)
+    chosen = policy(plan, scan, operator, alarm)
+    until: Rule = budget(min(plan.budget, len(chosen.order)) if isinstance(chosen, InOrder) else plan.budget)
     if plan.certain is not None:
         wanted = certain(rmse_at(plan.certain, peak), margin(method, trust), operator.kind.picture)
         until = either(until, wanted)
     experiment = Experiment(
-        operator, noise, estimator, policy(plan, scan, len(operator), alarm),
+        operator, noise, estimator, chosen,
         scout=None if alike else chooser, count=plan.count, seed=plan.seed,
     )  # fmt: skip
     return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
@@ -108,11 +110,33 @@ def margin(method: Method, trust: Trust) -> float:
     return trust.margins[method.pair]
 
 
-def policy(plan: Plan, scan: Scan, designs: int, alarm: Watch | None = None) -> Policy:
+def replayed(source: str, image: str, operator: Operator) -> list[int]:
+    """The designs whose settings are those that an earlier run measured, in its order."""
+    settings, unit = recorded_settings(source, image)
+    kind, shown = operator.kind, operator.shown
+    if unit != kind.unit:
+        raise ValueError(
+            f"{source} was recorded in {unit}, but {kind.name}s are measured here: in {kind.unit}"
+        )
+    designs = []
+    for setting in settings:
+        apart = (shown - setting).abs()
+        if kind.period:
+            apart = torch.minimum(apart % kind.period, -apart % kind.period)
+        if apart.min() > SAME:
+            raise ValueError(
+                f"{source} measured at {setting:g} {unit}, none of the {len(shown)} candidates here: "
+                "choose them so that it is one, as with --angles of the earlier run or a multiple"
+            )
+        designs.append(int(apart.argmin()))
+    return list(dict.fromkeys(designs))
+
+
+def policy(plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None) -> Policy:
     """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised."""
-    name, usual = scan.method.policy, family(plan.operator)
+    name, usual, designs = scan.method.policy, family(plan.operator), len(operator)
     if name.startswith(REPLAY):
-        return InOrder(recorded_designs(name.removeprefix(REPLAY), plan.label(scan.image)))
+        return InOrder(replayed(name.removeprefix(REPLAY), plan.label(scan.image), operator))
     if name in usual.orders:
         return InOrder(usual.orders[name](designs, plan.seed, plan.start, plan.budget))
     adaptive = Greedy(SCORES[name], InOrder(usual.opening(designs)), plan.start)
