@@ -87,6 +87,9 @@ def test_foreign_image(ending, simulate, tmp_path):
 def test_image_number(simulate, pictures):
     refused(simulate(image=f"{pictures}::6"), "image 6", "there are 6")
     refused(simulate(image=f"{pictures}::x"), "::x")
+    refused(simulate(image=f"{pictures}::0-999999999"), "999999999")
+    refused(simulate(image="phantom:chip::0-999999"), "1000000 images were asked for")
+    refused(simulate(image="phantom:chip@2048::0-999"), "declares", "bytes")
     refused(simulate(image="phantom:nothing"), "phantom:nothing", "chip")
 
 
@@ -193,6 +196,12 @@ OPTIONS = [
     ("--finer 0", "0"),
     ("--start -1", "-1"),
     ("--workers 0", "0"),
+    ("--angles 1000000000", "angles is 1000000000", "1 to 10000"),
+    ("--bins 1000000000", "bins is 1000000000"),
+    ("--finer 1000", "finer is 1000"),
+    ("--count 1000000000", "count is 1000000000"),
+    ("--start 1000000000", "start is 1000000000"),
+    ("--workers 100000", "workers is 100000"),
     ("--at 999", "999", "3"),
     ("--at 0", "0"),
     ("--at x", "'x'"),

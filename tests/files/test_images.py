@@ -467,6 +467,15 @@ def test_twelve_bits_that_a_tif_declares_are_a_range_of_their_own(tmp_path):
     torch.testing.assert_close(read_images(str(tmp_path / "a.tif"))[0].pixels, wanted)
 
 
+def test_more_than_can_be_meant_is_rejected_before_it_is_read(tmp_path):
+    """A sparse file of 17 GB; an image of it is read, all are not."""
+    stack = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (2**18, 128, 128))
+    stack[5] = 1
+    assert read_images(f"{tmp_path / 'a.npy'}::5")[0].pixels.min() == 1
+    assert "262144 images were asked for" in refusal(tmp_path / "a.npy")
+    assert "declares" in refusal(f"{tmp_path / 'a.npy'}::0-99999")
+
+
 def test_inverted_tif_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="miniswhite")
     assert "MINISWHITE" in refusal(tmp_path / "a.tif")

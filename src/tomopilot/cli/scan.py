@@ -89,22 +89,21 @@ def _start(
     policies: list[str],
     options: dict[str, Any],
 ) -> None:
-    from tomopilot.scan.plan import plan_of
+    from tomopilot.scan.plan import check_size, plan_of
     from tomopilot.scan.virtual import check
 
+    check_size("workers", options["workers"])
     plan = plan_of(images, posteriors=posteriors, policies=policies, **settings(options))
     check(plan)
-    _begin(out, kind, plan, options["workers"])
+    _begin(out, kind, plan)
     _carry_out(out, options["workers"], options["as_json"])
 
 
-def _begin(out: Path, kind: str, plan: "Plan", workers: int) -> None:
+def _begin(out: Path, kind: str, plan: "Plan") -> None:
     """Keeps what the run is, so that `resume` needs nothing else."""
     from tomopilot.files.archive import Archive
     from tomopilot.scan.follow import RECORD
 
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; expected at least 1")
     writable(out)
     about = {"kind": kind, "plan": plan.to_json(), "command": command_line(), "version": __version__}
     with closing(Archive(out / RECORD)) as archive:
@@ -119,9 +118,10 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     from tomopilot.files.archive import Archive
     from tomopilot.report.leave import leave_comparison, leave_simulation
     from tomopilot.scan.follow import RECORD, follow_all
-    from tomopilot.scan.plan import Plan
+    from tomopilot.scan.plan import Plan, check_size
     from tomopilot.scan.summary import in_order
 
+    check_size("workers", workers)
     if not (out / RECORD).is_file():
         raise ValueError(f"{out} holds no run of simulate or compare; name the folder given to --out")
     sweep(out)

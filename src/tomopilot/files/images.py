@@ -29,6 +29,8 @@ from tomopilot.files.reading import (
 )
 
 SEEDS = 10**6  # a phantom has this many
+PHANTOM = 128  # pixels along a side where none are said
+MOST = 10**5  # images that are chosen at once
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ def _phantom(name: str, pick: Pick) -> Pages:
             f"there is no such phantom; the known ones are {', '.join(sorted(PHANTOMS))}, "
             "with @ and a number of pixels where another side is wanted"
         )
-    size = {"size": int(side)} if sized else {}
-    return [(seed, np.asarray(PHANTOMS[name](seed, **size))) for seed in pick(SEEDS)]
+    size, seeds = {"size": int(side)} if sized else {}, pick(SEEDS)
+    affordable(f"the choice of {len(seeds)} phantoms", len(seeds) * 4 * int(side or PHANTOM) ** 2)
+    return [(seed, np.asarray(PHANTOMS[name](seed, **size))) for seed in seeds]
 
 
 def _picker(chosen: str | None) -> Pick:
@@ -126,6 +129,9 @@ def _picker(chosen: str | None) -> Pick:
         last = max((last for _, last in bounds), default=0)
         if last >= count and bounds:
             raise InputFileError(f"image {last} was asked for, but there are {count}, counted from 0")
+        chosen_now = sum(last + 1 - first for first, last in bounds) or count
+        if chosen_now > MOST:
+            raise InputFileError(f"{chosen_now} images were asked for; at most {MOST} are read: choose fewer")
         return [i for first, last in bounds for i in range(first, last + 1)] or list(range(count))
 
     return pick
@@ -165,7 +171,10 @@ def _png(path: Path, dataset: str, pick: Pick) -> Pages:
     with Image.open(path, formats=["PNG"]) as stored:
         image = ImageOps.exif_transpose(stored)
         pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
-    return [(i, grey(found) if found.ndim == 3 else found) for i, found in pages(lambda _: pixels, 1, pick)]
+    return [
+        (i, grey(found) if found.ndim == 3 else found)
+        for i, found in pages(lambda _: pixels, 1, pixels.nbytes, pick)
+    ]
 
 
 Reader = Callable[[Path, str, Pick], Pages]

@@ -56,16 +56,19 @@ def stack(array: np.ndarray | h5py.Dataset, pick: Pick) -> Pages:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise InputFileError(f"the array has shape {array.shape}; expected (h, w) or (images, h, w)")
     if array.ndim == 2:
-        return pages(lambda i: np.asarray(array[()]), 1, pick)
-    return pages(lambda i: np.asarray(array[i]), len(array), pick)
+        return pages(lambda i: np.asarray(array[()]), 1, array.nbytes, pick)
+    return pages(lambda i: np.asarray(array[i]), len(array), array.nbytes // len(array), pick)
 
 
-def pages(read: Callable[[int], np.ndarray], count: int, pick: Pick) -> Pages:
+def pages(read: Callable[[int], np.ndarray], count: int, each: int, pick: Pick) -> Pages:
     """The images that were picked of `count`, once it is known that integers fill the range of their type.
 
-    Where those picked are dark, as one slice of a volume may be, a few others of the file decide.
+    `each` is the number of bytes of an image. Where those picked are dark, as one slice of a volume may be,
+    a few others of the file decide.
     """
-    found = [(i, read(i)) for i in pick(count)]
+    numbers = pick(count)
+    affordable(f"the choice of {len(numbers)} images", len(numbers) * each)
+    found = [(i, read(i)) for i in numbers]
     brightest = max((_filled(pixels) for _, pixels in found), default=1.0)
     if brightest < FILLED:
         others = range(0, count, -(-count // FEW))

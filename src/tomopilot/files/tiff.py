@@ -20,7 +20,10 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
         count = _count(tiff)
         if count == len(tiff.pages):
             one = lambda i: cast(TiffPage, tiff.pages.get(i))  # noqa: E731
-            return [(i, _upright(one(i), found)) for i, found in pages(lambda i: _page(one(i)), count, pick)]
+            return [
+                (i, _upright(one(i), found))
+                for i, found in pages(lambda i: _page(one(i)), count, one(0).nbytes, pick)
+            ]
         return _under_one_page(tiff, count, pick)
 
 
@@ -50,7 +53,8 @@ def _under_one_page(tiff: TiffFile, count: int, pick: Pick) -> Pages:
     with _readable(page):
         stack = first.asarray().reshape(count, *page.shape)
     return [
-        (i, _upright(page, found)) for i, found in pages(lambda i: _unpacked(page, stack[i]), count, pick)
+        (i, _upright(page, found))
+        for i, found in pages(lambda i: _unpacked(page, stack[i]), count, page.nbytes, pick)
     ]
 
 

@@ -14,6 +14,22 @@ from tomopilot.files.images import single_specs
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
 
+SIZES = {  # least and most that can be meant
+    "angles": (1, 10_000),
+    "bins": (1, 2**15),
+    "finer": (1, 16),
+    "count": (1, 10_000),
+    "start": (0, 10_000),
+    "workers": (1, 256),
+}
+
+
+def check_size(name: str, size: int | None) -> None:
+    """Raises on a size that cannot be meant, before memory is taken for it."""
+    least, most = SIZES[name]
+    if size is not None and not least <= size <= most:
+        raise ValueError(f"{name} is {size}; expected {least} to {most}")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,6 +53,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a study needs at least one image and one method")
+        for name in ("angles", "bins", "finer", "count", "start"):
+            check_size(name, getattr(self, name))
         if self.budget < 1 or (self.operator == "radon" and self.budget > self.angles):
             raise ValueError(
                 f"the budget is {self.budget} measurements; expected 1 to {self.angles}, the number of angles"
@@ -45,9 +63,6 @@ class Plan:
             raise ValueError(
                 f"counts to judge at are {list(self.at)}; expected 1 to the budget, {self.budget}"
             )
-        for name, least in (("start", 0), ("count", 1), ("finer", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if self.certain is not None and self.count < 2:
             raise ValueError("certainty comes from the spread of samples: ask for a --count of at least 2")
         if self.count < 2 and any(method.adaptive for method in self.methods):
