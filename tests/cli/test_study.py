@@ -398,6 +398,12 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     )
 
 
+def test_a_sample_has_a_name_not_a_place(command, pictures):
+    from tomopilot.files.nexus import read_scan
+
+    assert read_scan(command("simulate") / "scan.h5").name == f"{pictures.name}::0"
+
+
 def test_a_replay_takes_the_angles_and_ends_with_their_order(command):
     """Recorded among 20 angles, replayed among 40 with a longer budget."""
     first = command("simulate", "--policy", "random")

@@ -1,5 +1,7 @@
 import dataclasses
+import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import h5py
@@ -60,6 +62,47 @@ def test_what_nxtomo_requires(path):
         assert data[data.attrs["signal"]] == detector["data"] and data["image_key"] == detector["image_key"]
         assert data["rotation_angle"] == sample["rotation_angle"]
         assert detector["data"].attrs["quantity"] == "line integral"
+        assert "-log(transmission) already" in detector["data"].attrs["long_name"]
+        assert "no flats" in entry["experiment_description"].asstr()[()]
+        for name in ("data", "image_key", "rotation_angle"):
+            target = data[name].attrs["target"]
+            assert target != f"/entry/data/{name}" and file[target] == data[name]
+
+
+def test_what_nexus_wants_of_processes_and_notes(path):
+    with h5py.File(path) as file:
+        process = file["entry/reconstruction"]
+        assert process.attrs["NX_class"] == "NXprocess" and process["sequence_index"][()] == 1
+        assert datetime.fromisoformat(process["date"].asstr()[()]).tzinfo
+        assert {"program", "version"} <= set(process)
+        note = process["provenance"]
+        assert note.attrs["NX_class"] == "NXnote" and note["type"].asstr()[()] == "application/json"
+        assert note["data"].dtype == np.uint8  # NX_BINARY
+        assert json.loads(note["data"][()].tobytes()) == make_scan().provenance
+
+
+@pytest.mark.parametrize("size", [None, 3.25e-6])
+def test_a_pixel_size_is_real_or_absent(path, size):
+    scan = dataclasses.replace(make_scan(), pixel_size=size)
+    write_scan(path, scan)
+    assert read_scan(path).pixel_size == size
+    with h5py.File(path) as file:
+        detector = file["entry/instrument/detector"]
+        assert ("x_pixel_size" in detector) == (size is not None) and "y_pixel_size" not in detector
+        if size:
+            assert detector["x_pixel_size"].attrs["units"] == "m"
+    with pytest.raises(ValueError, match="pixel size is 0"):
+        dataclasses.replace(scan, pixel_size=0.0)
+
+
+def test_earlier_files_are_read(path):
+    """They had a text as note, and pixels of 1 pixel."""
+    with h5py.File(path, "a") as file:
+        put("entry/reconstruction/provenance/data", json.dumps({"seed": "0"}))(file)
+        file["entry/instrument/detector/x_pixel_size"] = 1.0
+        file["entry/instrument/detector/x_pixel_size"].attrs["units"] = "pixel"
+    again = read_scan(path)
+    assert again.provenance == {"seed": "0"} and again.pixel_size is None
 
 
 def test_truncated(path):

@@ -1,6 +1,7 @@
 """`scan.h5`: what a scan measured and what was made of it, as one NXtomo file."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,15 @@ FIELDS = {  # axes and place of every array; the file has an axis of one detecto
     "scores": ("steps designs", "entry/design/scores"),
     "settings_deg": ("designs", "entry/design/settings"),
 }
+LINE_INTEGRALS = (
+    "the data are sums of image value x pixel along rays, -log(transmission) already: not counts, so that no "
+    "flats, darks or logarithm are to be applied"
+)
+PIXELS = (  # in metres, where the size of a pixel is known
+    f"{DETECTOR}/x_pixel_size",
+    "entry/reconstruction/x_pixel_size",
+    "entry/reconstruction/y_pixel_size",
+)
 GROUPS = {
     "entry": "NXentry",
     "entry/instrument": "NXinstrument",
@@ -45,10 +55,13 @@ class ScanFile:
     samples: np.ndarray  # (k, h, w)
     scores: np.ndarray  # (steps, designs) when each next design was chosen; NaN where not scored
     settings_deg: np.ndarray  # (designs,) all candidate angles
-    name: str
+    name: str  # of the sample
     provenance: dict[str, str]  # such as command, version, seed, prior, posterior, policy, noise
+    pixel_size: float | None = None  # metres, of image and detector
 
     def __post_init__(self) -> None:
+        if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
+            raise ValueError(f"the pixel size is {self.pixel_size} m; expected a number above 0, or None")
         sizes: dict[str, int] = {}
         for field, (axes, _) in FIELDS.items():
             array, names = getattr(self, field), axes.split()
@@ -80,33 +93,43 @@ def _fill(file: h5py.File, scan: ScanFile) -> None:
     texts = {
         "definition": "NXtomo",
         "title": scan.name,
+        "experiment_description": LINE_INTEGRALS,
         "sample/name": scan.name,
         "reconstruction/program": "tomopilot",
+        "reconstruction/version": scan.provenance.get("version", ""),
         "reconstruction/date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reconstruction/provenance/type": "application/json",
-        "reconstruction/provenance/data": json.dumps(scan.provenance),
+        "reconstruction/provenance/description": "how the scan was made",
     }
     for place, text in texts.items():
         file[f"entry/{place}"] = text
+    note = json.dumps(scan.provenance).encode()
+    file["entry/reconstruction/provenance/data"] = np.frombuffer(note, np.uint8)  # NX_BINARY
+    file["entry/reconstruction/sequence_index"] = 1
     for key in ("image_key", "image_key_control"):
         file[f"{DETECTOR}/{key}"] = np.zeros(len(scan.angles_deg), np.int32)  # 0 is a projection
-    for size in ("x_pixel_size", "y_pixel_size"):
-        file[f"{DETECTOR}/{size}"] = 1.0
-        file[f"{DETECTOR}/{size}"].attrs["units"] = "pixel"
+    _describe(file, scan)
+    file.attrs["default"], file["entry"].attrs["default"] = "entry", "data"
+
+
+def _describe(file: h5py.File, scan: ScanFile) -> None:
+    """Units, links and what the data are."""
+    sizes = () if scan.pixel_size is None else PIXELS
+    for place in sizes:
+        file[place] = scan.pixel_size
+    metres = dict.fromkeys(sizes, "m")
+    degrees = dict.fromkeys(("entry/sample/rotation_angle", "entry/design/settings"), "degree")
+    for place, unit in (metres | degrees).items():
+        file[place].attrs["units"] = unit
+    file[f"{DETECTOR}/data"].attrs.update(
+        quantity="line integral", units="", long_name=f"line integrals: {LINE_INTEGRALS}"
+    )
     for place in (f"{DETECTOR}/data", f"{DETECTOR}/image_key", "entry/sample/rotation_angle"):
-        file[f"entry/data/{Path(place).name}"] = h5py.SoftLink(f"/{place}")
+        file[place].attrs["target"] = f"/{place}"  # NeXus tells a link from its target by this
+        file[f"entry/data/{Path(place).name}"] = file[place]
     file["entry/data"].attrs.update(
         signal="data", axes=["rotation_angle", ".", "."], rotation_angle_indices=0
     )
-    file[f"{DETECTOR}/data"].attrs.update(
-        quantity="line integral",
-        units="image value x pixel",
-        long_name="-log(transmission); no flats or darks needed",
-    )
-    file["entry/sample/rotation_angle"].attrs["units"] = file["entry/design/settings"].attrs["units"] = (
-        "degree"
-    )
-    file.attrs["default"], file["entry"].attrs["default"] = "entry", "data"
 
 
 def read_scan(path: Path) -> ScanFile:
@@ -121,8 +144,16 @@ def read_scan(path: Path) -> ScanFile:
             )
         arrays["projections"] = arrays["projections"].squeeze(1)
         provenance = json.loads(_text(file, "entry/reconstruction/provenance/data"))
-        return ScanFile(**arrays, name=_text(file, "entry/sample/name"), provenance=provenance)
+        known = PIXELS[0] in file and local_dataset(file, PIXELS[0]).attrs.get("units") == "m"
+        size = float(local_dataset(file, PIXELS[0])[()]) if known else None  # earlier files say "pixel"
+        return ScanFile(
+            **arrays, name=_text(file, "entry/sample/name"), provenance=provenance, pixel_size=size
+        )
 
 
 def _text(file: h5py.File, place: str) -> str:
-    return str(local_dataset(file, place).asstr(errors="surrogateescape")[()])
+    """A text, or the bytes of one, as a note holds it."""
+    node = local_dataset(file, place)
+    if node.dtype == np.uint8:
+        return node[()].tobytes().decode()
+    return str(node.asstr(errors="surrogateescape")[()])

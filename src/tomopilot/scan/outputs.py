@@ -104,7 +104,8 @@ def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, A
 
 def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance: Mapping[str, str]) -> None:
     """The file of one finished scan, in the format of what was measured."""
-    operator = _operator(plan, scan.image)
+    (known,) = read_images(scan.image)
+    operator = operator_of(plan, known)
     blocks = archive.blocks(scan.key)
     estimate = archive.estimate(scan.key, len(blocks))
     assert estimate is not None
@@ -114,7 +115,7 @@ def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance:
     common = {
         "uncertainty": deviation(pictures).numpy(),
         "scores": torch.tensor(scores).reshape(-1, len(shown)).numpy(),
-        "name": scan.image,
+        "name": known.name,
         "provenance": dict(provenance),
     }
     measured = torch.stack([values for _, values in blocks]).numpy()
