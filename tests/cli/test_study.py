@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from skimage.metrics import structural_similarity
 
@@ -402,6 +403,17 @@ def test_a_sample_has_a_name_not_a_place(command, pictures):
     from tomopilot.files.nexus import read_scan
 
     assert read_scan(command("simulate") / "scan.h5").name == f"{pictures.name}::0"
+
+
+def test_the_pixel_size_of_the_image_is_that_of_the_scan(call, tiny, pictures, tmp_path):
+    from tomopilot.files.nexus import read_scan
+
+    path = tmp_path / "sized.tif"
+    options = {"photometric": "minisblack", "resolution": (1e4, 1e4), "resolutionunit": 3}
+    tifffile.imwrite(path, np.load(pictures), **options)
+    words = ("--prior", tiny, "--out", tmp_path / "run", *SHORT)
+    assert call("simulate", f"{path}::0", *words).status == 0
+    assert read_scan(tmp_path / "run" / "scan.h5").pixel_size == pytest.approx(1e-6)
 
 
 def test_a_replay_takes_the_angles_and_ends_with_their_order(command):

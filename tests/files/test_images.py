@@ -598,6 +598,75 @@ def test_real_files():
         assert abs(float(tissue.median()) - 0.25) < 0.02, "soft tissue is near water, 0.246"
 
 
+def save_with_fields(path: Path, unit: str = "um", **fields) -> None:
+    save_h5(path, **{"entry/images": STACK, **{f"entry/{name}": value for name, value in fields.items()}})
+    with h5py.File(path, "a") as file:
+        file["entry"].attrs["axes"] = [".", "y", "x"]
+        for name in fields:
+            file[f"entry/{name}"].attrs["units"] = unit
+
+
+def save_tif(path: Path, **options) -> None:
+    tifffile.imwrite(path, STACK, **options)
+
+
+def save_spaced(path: Path) -> None:
+    save_dcm(path, STACK[0], PixelSpacing=[0.65, 0.65])
+
+
+GREY, STEPS = {"photometric": "minisblack"}, {"y": 0.65 * np.arange(5), "x": 0.65 * np.arange(6)}
+SIZES = {  # of a file's pixels, in metres
+    "a.dcm": (save_spaced, 0.65e-3),
+    "cm.tif": (lambda path: save_tif(path, resolution=(1e4, 1e4), resolutionunit=3, **GREY), 1e-6),
+    "inch.tif": (lambda path: save_tif(path, resolution=(25400, 25400), resolutionunit=2, **GREY), 1e-6),
+    "print.tif": (lambda path: save_tif(path, resolution=(72, 72), resolutionunit=2, **GREY), None),
+    "no-unit.tif": (lambda path: save_tif(path, resolution=(4, 4), resolutionunit=1, **GREY), None),
+    "imagej.tif": (
+        lambda path: save_tif(path, imagej=True, resolution=(4, 4), metadata={"unit": "um", "axes": "ZYX"}),
+        0.25e-6,
+    ),
+    "ome.tif": (
+        lambda path: save_tif(
+            path,
+            ome=True,
+            metadata={
+                "axes": "ZYX",
+                "PhysicalSizeX": 3.5,
+                "PhysicalSizeXUnit": "nm",
+                "PhysicalSizeY": 3.5,
+                "PhysicalSizeYUnit": "nm",
+            },
+            **GREY,
+        ),
+        3.5e-9,
+    ),
+    "fields.h5": (lambda path: save_with_fields(path, x_pixel_size=0.65, y_pixel_size=[0.65]), 0.65e-6),
+    "axes.nxs": (lambda path: save_with_fields(path, "mm", **STEPS), 0.65e-3),
+    "strange.h5": (lambda path: save_with_fields(path, "furlong", pixel_size=1.0), None),
+    "plain.h5": (save_with_fields, None),
+    "a.npy": (lambda path: np.save(path, STACK), None),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_pixel_size_is_read(tmp_path, name):
+    save, size = SIZES[name]
+    save(tmp_path / name)
+    found = read_images(str(tmp_path / name))[-1].pixel_size
+    assert found == (None if size is None else pytest.approx(size, rel=1e-5))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.h5", "b.h5"])
+def test_oblong_pixels_are_rejected(tmp_path, name):
+    if name == "a.tif":
+        save_tif(tmp_path / name, resolution=(1e4, 2e4), resolutionunit=3, **GREY)
+    elif name == "a.h5":
+        save_with_fields(tmp_path / name, x_pixel_size=1.0, y_pixel_size=2.0)
+    else:
+        save_with_fields(tmp_path / name, x=np.arange(6.0), y=2 * np.arange(5.0))
+    assert "expected two equal sides: resample" in refusal(tmp_path / name)
+
+
 def test_labels_beside_images(tmp_path):
     path = tmp_path / "stack.npz"
     np.savez(path, images=np.zeros((4, 8, 8)), source=np.array(["a", "b", "a", "c"]), depth=np.arange(4))

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, Pages, Pick, stack
+from tomopilot.files.reading import OBLONG, Found, InputFileError, Pick, stack
 
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset
     from pydicom.uid import UID
 
 SCOUTS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"}  # values of ImageType
-OBLONG = 0.01  # sides of a pixel differ by less than this share
 
 
-def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
+def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     """The attenuation in the slices that were picked."""
     slices = _read(path)
     _check(slices)
     slope, intercept = _number(slices, "RescaleSlope"), _number(slices, "RescaleIntercept")
     if slope == 0:
         raise InputFileError(f"{_said(slices, 'RescaleSlope')}; expected a slope that is not 0")
-    return stack(_attenuation(slope * _pixels(slices) + intercept), pick)
+    side = next((float(side) / 1000 for side in _values(slices, "PixelSpacing")), None)
+    return Found(stack(_attenuation(slope * _pixels(slices) + intercept), pick), side)
 
 
 def _attenuation(hounsfield: np.ndarray) -> np.ndarray:

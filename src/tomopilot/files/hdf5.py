@@ -1,12 +1,15 @@
 """Images in HDF5 files: fastMRI's k-space, or one stack of slices; raw scans are told from slices."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import h5py
+import numpy as np
 
 from tomopilot.files.fastmri import KSPACE, slices_of
-from tomopilot.files.reading import InputFileError, Pages, Pick, local_dataset, opened, stack
+from tomopilot.files.reading import Found, InputFileError, Pick, local_dataset, opened, square, stack
 
 RAW = {
     "image_key",
@@ -17,15 +20,17 @@ RAW = {
     "data_dark",
 }  # beside frames
 
+PIXELS = ("x_pixel_size", "y_pixel_size", "pixel_size")
 
-def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
+
+def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     """The images that were picked of the named data set, or of the only one there is."""
     with opened(path) as file:
         if KSPACE in file and dataset.strip("/") in ("", KSPACE):
-            return slices_of(file, local_dataset(file, KSPACE), pick)
+            return Found(slices_of(file, local_dataset(file, KSPACE), pick))
         node = local_dataset(file, dataset or _only_stack(file, path.name))
         _check_slices(node)
-        return stack(node, pick)
+        return Found(stack(node, pick), _pixel_size(node))
 
 
 def _only_stack(file: h5py.File, name: str) -> str:
@@ -58,6 +63,34 @@ def _check_slices(node: h5py.Dataset) -> None:
             f"the data set {node.name} {signs}: it is a raw scan, whose frames are radiographs, flats and "
             "darks; expected reconstructed slices: reconstruct it first, and name the volume"
         )
+
+
+def _pixel_size(node: h5py.Dataset) -> float | None:
+    """As fields beside the images say, or the axes of their NXdata group."""
+    group = cast(h5py.Group, node.parent)
+    if said := _fields(group, PIXELS):
+        what, sides = "the pixel size", [float(field[()].flat[0]) for field in said]
+    else:
+        axes = [_text(name) for name in np.atleast_1d(group.attrs.get("axes", ()))]
+        said = _fields(group, axes[-2:])
+        what, sides = "the step of the axes", [_step(axis) for axis in said] if len(said) == 2 else []
+    units = {_text(field.attrs.get("units", "")) for field in said}
+    return square(what, sides, units.pop()) if len(units) == 1 else None
+
+
+def _fields(group: h5py.Group, names: Iterable[str]) -> list[h5py.Dataset]:
+    """Those that are there and hold numbers."""
+    found = []
+    for name in names:
+        with suppress(InputFileError):
+            found.append(local_dataset(group.file, f"{group.name}/{name}"))
+    return [field for field in found if field.dtype.kind in "iuf" and field.size]
+
+
+def _step(axis: h5py.Dataset) -> float:
+    """The distance of an axis' neighbours; 0 where they are not equally far apart."""
+    steps = np.abs(np.diff(np.asarray(axis[()], float).ravel()))
+    return float(steps.mean()) if len(steps) and np.allclose(steps, steps[0], rtol=0.01) else 0.0
 
 
 def _text(value: object) -> str:

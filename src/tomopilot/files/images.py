@@ -16,6 +16,7 @@ from torch import Tensor
 from tomopilot.files import dicom, hdf5, tiff
 from tomopilot.files.reading import (
     LARGEST,
+    Found,
     InputFileError,
     Pages,
     Pick,
@@ -39,6 +40,7 @@ class NamedImage:
 
     name: str
     pixels: Float32[Tensor, "h w"] | Complex64[Tensor, "h w"]
+    pixel_size: float | None = None  # metres, where its file says so
 
     @property
     def shown(self) -> Float32[Tensor, "h w"]:
@@ -62,11 +64,14 @@ def read_images(spec: str) -> list[NamedImage]:
     with naming(source):
         if source.startswith("phantom:"):
             chosen = "0" if chosen is None else chosen
-            name, found = source, _phantom(source.removeprefix("phantom:"), _picker(chosen))
+            name, found = source, Found(_phantom(source.removeprefix("phantom:"), _picker(chosen)))
         else:
             name, found = _file(source, _picker(chosen))
-        alone = chosen is None and len(found) == 1
-        return [NamedImage(name if alone else f"{name}::{i}", _image(i, pixels)) for i, pixels in found]
+        alone = chosen is None and len(found.pages) == 1
+        return [
+            NamedImage(name if alone else f"{name}::{i}", _image(i, pixels), found.pixel_size)
+            for i, pixels in found.pages
+        ]
 
 
 def single_specs(spec: str) -> list[str]:
@@ -91,7 +96,7 @@ def labels(spec: str, name: str) -> list[str]:
         return [str(values[i]) for i in _picker(chosen)(len(values))]
 
 
-def _file(source: str, pick: Pick) -> tuple[str, Pages]:
+def _file(source: str, pick: Pick) -> tuple[str, Found]:
     named = re.fullmatch(r"(.+\.(?:h5|hdf5|nxs|npz)):(/.*)", source, re.IGNORECASE | re.DOTALL)
     file, dataset = named.groups() if named else (source, "")
     path = Path(file)
@@ -149,11 +154,11 @@ def _image(number: int, pixels: np.ndarray) -> Tensor:
     return image
 
 
-def _npy(path: Path, dataset: str, pick: Pick) -> Pages:
-    return stack(np.lib.format.open_memmap(path, mode="r"), pick)
+def _npy(path: Path, dataset: str, pick: Pick) -> Found:
+    return Found(stack(np.lib.format.open_memmap(path, mode="r"), pick))
 
 
-def _npz(path: Path, dataset: str, pick: Pick) -> Pages:
+def _npz(path: Path, dataset: str, pick: Pick) -> Found:
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         name = dataset.strip("/") or (names[0] if len(names) == 1 else "images")
@@ -162,22 +167,20 @@ def _npz(path: Path, dataset: str, pick: Pick) -> Pages:
             raise InputFileError(f"its arrays are {listed}, not {name}; name one, as {path.name}:/NAME")
         affordable(f"the array {name!r}", archive.getinfo(f"{name}.npy").file_size)
         with archive.open(f"{name}.npy") as member:
-            return stack(np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False), pick)
+            return Found(stack(np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False), pick))
 
 
-def _png(path: Path, dataset: str, pick: Pick) -> Pages:
+def _png(path: Path, dataset: str, pick: Pick) -> Found:
     from PIL import Image, ImageOps
 
     with Image.open(path, formats=["PNG"]) as stored:
         image = ImageOps.exif_transpose(stored)
         pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
-    return [
-        (i, grey(found) if found.ndim == 3 else found)
-        for i, found in pages(lambda _: pixels, 1, pixels.nbytes, pick)
-    ]
+    stored = pages(lambda _: pixels, 1, pixels.nbytes, pick)
+    return Found([(i, grey(found) if found.ndim == 3 else found) for i, found in stored])
 
 
-Reader = Callable[[Path, str, Pick], Pages]
+Reader = Callable[[Path, str, Pick], Found]
 READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": dicom.images_in}
 READERS |= {".tif": tiff.images_in, ".tiff": tiff.images_in}
 READERS |= dict.fromkeys((".h5", ".hdf5", ".nxs"), hdf5.images_in)

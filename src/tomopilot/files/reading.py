@@ -1,10 +1,11 @@
 """The door for files that users name: what may be opened, how much is read, and how errors are said."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import h5py
 import numpy as np
@@ -17,6 +18,22 @@ FEW = 16  # images of a file are looked at where those picked are dark
 
 Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
+
+OBLONG = 0.01  # sides of a pixel differ by less than this share
+METRES = {"m": 1, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "inch": 0.0254}
+METRES |= {"\N{MICRO SIGN}m": 1e-6, "\N{GREEK SMALL LETTER MU}m": 1e-6, "micron": 1e-6, "in": 0.0254}
+METRES |= {
+    f"{prefix}metre{s}": size
+    for prefix, size in (("", 1), ("centi", 1e-2), ("milli", 1e-3), ("micro", 1e-6), ("nano", 1e-9))
+    for s in ("", "s")
+}
+
+
+class Found(NamedTuple):
+    """What a reader finds: the images that were picked, and the side of their pixels where a file says it."""
+
+    pages: Pages
+    pixel_size: float | None = None  # metres
 
 
 class InputFileError(ValueError):
@@ -49,6 +66,20 @@ def check_named(path: Path, expected: str, largest: int | None = None) -> None:
 def affordable(what: str, size: int) -> None:
     if size > LARGEST:
         raise InputFileError(f"{what} declares {size} bytes; at most {LARGEST} are read")
+
+
+def square(what: str, sides: Sequence[float], unit: str = "m") -> float | None:
+    """The side of a pixel in metres, of its sides in a unit of length; None where these say nothing."""
+    sides = [side for side in sides if 0 < side < math.inf]
+    if not sides:
+        return None
+    if max(sides) > (1 + OBLONG) * min(sides):
+        raise InputFileError(
+            f"{what} is {' x '.join(f'{side:g}' for side in sides)} {unit}; expected two equal sides: "
+            "resample the images to square pixels"
+        )
+    scale = METRES.get(unit.strip().lower().replace("meter", "metre"))
+    return None if scale is None else sides[0] * scale
 
 
 def stack(array: np.ndarray | h5py.Dataset, pick: Pick) -> Pages:

@@ -1,6 +1,7 @@
 """Images in TIFF files: pages, or several images under one page; upright, and as grey values."""
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,22 +10,38 @@ from typing import Any, cast
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
-from tomopilot.files.reading import InputFileError, Pages, Pick, affordable, grey, pages
+from tomopilot.files.reading import Found, InputFileError, Pages, Pick, affordable, grey, pages, square
 
 ELSEWHERE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # may lead to other files
+PRINTED = (1, 72, 96, 150, 300, 600)  # dots per inch that programs write who know of no pixel size
 
 
-def images_in(path: Path, dataset: str, pick: Pick) -> Pages:
+def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     """The images that were picked."""
     with TiffFile(path, **ELSEWHERE) as tiff:
-        count = _count(tiff)
+        count, size = _count(tiff), _pixel_size(tiff)
         if count == len(tiff.pages):
             one = lambda i: cast(TiffPage, tiff.pages.get(i))  # noqa: E731
-            return [
-                (i, _upright(one(i), found))
-                for i, found in pages(lambda i: _page(one(i)), count, one(0).nbytes, pick)
-            ]
-        return _under_one_page(tiff, count, pick)
+            read = pages(lambda i: _page(one(i)), count, one(0).nbytes, pick)
+            return Found([(i, _upright(one(i), stored)) for i, stored in read], size)
+        return Found(_under_one_page(tiff, count, pick), size)
+
+
+def _pixel_size(tiff: TiffFile) -> float | None:
+    """As OME or ImageJ say, or the tags of resolution, unless they are about printing."""
+    page = tiff.pages.first
+    ome = re.findall(r'PhysicalSize([XY])(Unit)?="([^"]*)"', page.description)
+    said = {f"{axis}{unit}": value for axis, unit, value in reversed(ome)}  # the first image's
+    if "X" in said and "Y" in said and page.description.lstrip().startswith("<"):
+        sides = [float(said[axis]) for axis in "XY"]
+        return square("its PhysicalSize", sides, said.get("XUnit", "um"))
+    across, down = page.get_resolution()
+    inches = page.resolutionunit == 2
+    if not across > 0 or not down > 0 or (inches and across in PRINTED and down in PRINTED):
+        return None
+    unit = {2: "inch", 3: "cm", 4: "mm", 5: "um"}.get(page.resolutionunit, "")
+    unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u") or unit
+    return square("a pixel by its tags XResolution and YResolution", [1 / across, 1 / down], unit)
 
 
 def _count(tiff: TiffFile) -> int:

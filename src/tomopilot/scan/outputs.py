@@ -125,7 +125,15 @@ def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance:
         write_kspace(path, KspaceFile(measured, taken.astype(int), image, samples=samples, **common))
         return
     image, samples = (estimate[key].numpy() for key in ("guess", "images"))
-    file = ScanFile(measured, taken, image, samples=samples, settings_deg=shown.numpy(), **common)
+    file = ScanFile(
+        measured,
+        taken,
+        image,
+        samples=samples,
+        settings_deg=shown.numpy(),
+        pixel_size=known.pixel_size,
+        **common,
+    )
     write_scan(path, file)
 
 
