@@ -74,6 +74,11 @@ class Greedy:
             # of all designs: cheaper than an operator of the free ones, which change
             seen = operator.forward(torch.cat([draws.images, draws.guess[None]]))[:, index]
             scores[index] = self.score(Forecast(seen[:-1], seen[-1])).float().cpu()
+        if not bool(scores[index].isfinite().all()):
+            raise FloatingPointError(
+                f"{getattr(self.score, '__name__', self.score)} gives scores that are NaN or infinite; "
+                "are the posterior samples?"
+            )
         return Decision(choice.free[int(scores[index].argmax())], scores)
 
 

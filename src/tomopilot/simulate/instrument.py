@@ -45,7 +45,8 @@ class Simulated:
         if self.finer == 1 or not isinstance(self.operator, Radon):
             return self.operator[index].forward(image)[0]
         r, coarse = self.finer, self.operator
-        fine = Radon(r * coarse.size, coarse.angles[index.to(coarse.device)], r * coarse.bins)
+        angles = coarse.angles[index.to(coarse.device)]
+        fine = Radon(r * coarse.size, angles, r * coarse.bins, r * coarse.offset)
         return (
             fine.forward(image.repeat_interleave(r, 1).repeat_interleave(r, 2))[0]
             .unflatten(-1, (-1, r))
