@@ -140,5 +140,5 @@ def centred_bisection(n: int) -> list[int]:
 
 
 def random_order(n: int, seed: int) -> list[int]:
-    """A random order that hangs on the seed alone."""
+    """A random order, derived from the seed."""
     return torch.randperm(n, generator=stream(seed, "order")).tolist()

@@ -58,8 +58,11 @@ class Parts:
     peak: float  # intensity range of the images
 
 
-def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
-    """The parts of a scan of whatever `operator` measures."""
+def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise, span: float = 1.0) -> Parts:
+    """The parts of a scan of whatever `operator` measures.
+
+    span: intensity range of the images, where no method of the plan has a prior that states one
+    """
     method = scan.method
     prior = prior_of(method, plan.device)
     trust = Trust.from_card(prior.card) if prior else Trust()
@@ -67,7 +70,7 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
     estimator = Watched(posterior(method.estimator, prior, meter, trust), meter)
     alike = method.chooser == method.estimator
     chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
-    peak, alarm = prior.peak if prior else 1.0, trust.watch(method.chooser, plan.noise)
+    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
     until: Rule = budget(plan.budget)
     if plan.certain is not None:
         wanted = certain(rmse_at(plan.certain, peak), margin(method, trust), operator.kind.picture)
@@ -77,6 +80,12 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
         scout=None if alike else chooser, count=plan.count, seed=plan.seed,
     )  # fmt: skip
     return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
+
+
+def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
+    """The intensity range that all methods of a study are judged by: the first prior's."""
+    known = prior or next(filter(None, (prior_of(method, plan.device) for method in plan.methods)), None)
+    return known.peak if known else span
 
 
 def prior_of(method: Method, device: str) -> Prior | None:
