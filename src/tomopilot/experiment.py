@@ -21,8 +21,8 @@ class Experiment:
 
     The `posterior` is drawn when somebody looks, the `scout` to choose by: a cheaper one, that may take up
     its earlier samples again. Without a scout, the posterior does both, and each draw serves both.
-    All randomness is derived from `seed` and the number of measurements told, so an experiment that is told the
-    same measurements again continues exactly as the first one would have.
+    All randomness is derived from `seed` and the number of measurements told, so an experiment that is told
+    the same measurements again continues exactly as the first one would have.
     """
 
     def __init__(

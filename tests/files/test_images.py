@@ -1,6 +1,7 @@
 import os
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -10,13 +11,21 @@ import tifffile
 import torch
 from PIL import Image
 
-from tomopilot.files.images import InputFileError, labels, read_images
+from tomopilot.files.images import labels, read_images
+from tomopilot.files.reading import InputFileError
 
 DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
 
 rng = np.random.default_rng(0)
 STACK = rng.integers(0, 256, (8, 5, 6), dtype=np.uint8)
+
+
+def whole_range(stack: np.ndarray, dtype: str) -> np.ndarray:
+    """Numbers of 8 bits as others: integers stretched over what their type holds."""
+    kind = np.dtype(dtype)
+    factor = np.iinfo(kind).max // 255 if kind.kind in "iu" else 1
+    return (stack.astype(np.int64) * factor).astype(kind) if factor > 1 else stack.astype(kind)
 
 
 def save_h5(path: Path, **arrays) -> None:
@@ -103,7 +112,7 @@ def test_bad_selections(stack, chosen):
 @pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i2", "u4", "f2", "f4", ">f8", "?"])
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5"])
 def test_value_types(tmp_path, name, dtype):
-    array = (STACK[:2] % 2 if dtype == "?" else STACK[:2]).astype(dtype)
+    array = STACK[:2] % 2 == 1 if dtype == "?" else whole_range(STACK[:2], dtype)
     SAVE_STACK[name](tmp_path / name, array)
     images = read_images(f"{tmp_path / name}::0-1")
     torch.testing.assert_close([image.pixels for image in images], [*expected(array)], rtol=0, atol=0)
@@ -260,9 +269,122 @@ def test_npz_that_declares_too_much(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["u2", "i2", "u4", "f2", "f4", "f8"])
 def test_value_types_of_tif(tmp_path, dtype):
-    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(dtype), photometric="minisblack", byteorder=">")
+    stack = whole_range(STACK, dtype)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", byteorder=">")
     images = read_images(f"{tmp_path / 'a.tif'}::0-7")
-    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK.astype(dtype))], rtol=0, atol=0)
+    torch.testing.assert_close([i.pixels for i in images], [*expected(stack)], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("high", [4095, 16383])
+@pytest.mark.parametrize("name", ["a.npy", "a.h5", "a.tif"])
+def test_integers_that_use_a_small_part_of_their_type_are_rejected(tmp_path, name, high):
+    """12 and 14 bits in uint16; of 8 bits, or of a file whose other images are brighter, nothing is said."""
+    stack = (STACK.astype(int) * high // 255).astype(np.uint16)
+    SAVE_STACK[name](tmp_path / name, stack)
+    said = refusal(f"{tmp_path / name}::0-7")
+    assert f"{stack.max()}" in said and "uint16" in said and "floats" in said
+    stack[0] = 65535
+    SAVE_STACK[name](tmp_path / name, stack)
+    assert len(read_images(f"{tmp_path / name}::0-7")) == 8
+
+
+def test_hounsfield_units_in_integers_are_rejected(tmp_path):
+    np.save(tmp_path / "hu.npy", np.array([[-1000, 0], [40, 3000]], np.int16))
+    assert "-1000 to 3000" in refusal(tmp_path / "hu.npy")
+
+
+def test_many_images_under_one_tiff_directory(tmp_path):
+    tifffile.imwrite(tmp_path / "shaped.tif", STACK, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "imagej.tif", STACK, imagej=True)
+    for name in ("shaped.tif", "imagej.tif"):
+        images = read_images(str(tmp_path / name))
+        torch.testing.assert_close([i.pixels for i in images], [*expected(STACK)], rtol=0, atol=0)
+
+
+UPRIGHT = {  # as Pillow turns pictures with this tag
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_a_tiff_is_laid_as_its_orientation_says(tmp_path, tag):
+    extra = [(274, "H", 1, tag, True)]
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="minisblack", extratags=extra)
+    picture = Image.fromarray(STACK[0])
+    upright = np.asarray(picture.transpose(UPRIGHT[tag]) if tag > 1 else picture)
+    (image,) = read_images(str(tmp_path / "a.tif"))
+    torch.testing.assert_close(image.pixels, *expected(upright[None]), rtol=0, atol=0)
+
+
+def test_a_missing_codec_is_named(tmp_path):
+    Image.fromarray(STACK[0]).save(tmp_path / "a.tif", compression="tiff_lzw")
+    if find_spec("imagecodecs"):
+        pytest.skip("imagecodecs is installed")
+    said = refusal(tmp_path / "a.tif")
+    assert "LZW" in said and "imagecodecs" in said and "complete" not in said
+
+
+def test_a_missing_hdf5_filter_is_named():
+    path = DATA.parent / "cases" / "13-unreadable-compression" / "bitshuffle.h5"
+    if find_spec("hdf5plugin") or not path.is_file():
+        pytest.skip("hdf5plugin is installed, or the case is not there")
+    said = refusal(path)
+    assert "32008" in said and "hdf5plugin" in said
+
+
+def test_complex_images_are_not_passed_over_for_a_mask(tmp_path):
+    mask, coils = np.ones((4, 8, 8), np.int8), np.ones((4, 2, 8, 8), np.complex64)
+    save_h5(tmp_path / "a.h5", mask=mask, images=coils[:, 0], coils=coils)
+    said = refusal(tmp_path / "a.h5")
+    assert all(name in said for name in ("/mask", "/images", "/coils"))
+    save_h5(tmp_path / "b.h5", mask=mask[0, 0], images=coils[:, 0])
+    assert read_images(str(tmp_path / "b.h5"))[0].pixels.is_complex()
+
+
+def test_a_raw_scan_is_not_a_stack_of_slices(tmp_path):
+    """Projections, flats and darks, whether the file or their data set was named."""
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        file["entry/definition"] = "NXtomo"
+        file["entry/instrument/detector/data"] = STACK
+        file["entry/instrument/detector/image_key"] = [1, 2, 0, 0, 0, 0, 0, 0]
+        file["entry/reconstruction"] = STACK
+    assert "NXtomo" in refusal(tmp_path / "a.nxs")
+    assert "NXtomo" in refusal(f"{tmp_path / 'a.nxs'}:/entry/instrument/detector/data")
+    assert len(read_images(f"{tmp_path / 'a.nxs'}:/entry/reconstruction")) == len(STACK)
+
+
+def test_links_that_lead_elsewhere_are_rejected_where_nothing_is_named(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = STACK
+        file["others"] = h5py.ExternalLink("secret.h5", "/images")
+    assert "/others leads to another file" in refusal(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_only_regular_files_are_opened(tmp_path, make):
+    make(tmp_path / "a.npy")
+    assert "expected a regular file" in refusal(tmp_path / "a.npy")
+
+
+DICOM = {
+    "LOCALIZER": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+    "PixelSpacing (0028,0030) is 1 x 0.5": {"PixelSpacing": [1.0, 0.5]},
+    "RescaleType (0028,1054) is US": {"RescaleType": "US"},
+    "RescaleIntercept (0028,1052) is missing or empty": {"RescaleIntercept": None},
+    "RescaleSlope (0028,1053) is missing or empty": {"RescaleSlope": None},
+}
+
+
+@pytest.mark.parametrize("said", DICOM)
+def test_dicom_that_is_no_slice_of_hounsfield_units_is_rejected(tmp_path, said):
+    save_dcm(tmp_path / "a.dcm", np.full((4, 4), 1000, np.uint16), **DICOM[said])
+    assert said in refusal(tmp_path / "a.dcm")
 
 
 def test_inverted_tif_is_refused(tmp_path):

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from tomopilot.files.images import InputFileError, Pages, Pick
+from tomopilot.files.reading import InputFileError, Pages, Pick
 
 KSPACE = "kspace"
 WHITE = 99.8  # percentile of an image's magnitude that becomes 1, as in the brain prior's training

@@ -3,27 +3,33 @@
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import h5py
 import numpy as np
 import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-LARGEST = 4 * 2**30  # bytes that one data set may declare; refused before reading
+from tomopilot.files.dicom import read_dicom
+from tomopilot.files.hdf5 import read_hdf5
+from tomopilot.files.reading import (
+    InputFileError,
+    Pages,
+    Pick,
+    affordable,
+    check_depth,
+    check_regular,
+    grey,
+    naming,
+    scaled,
+    stack,
+)
+from tomopilot.files.tiff import read_tiff
+
 SEEDS = 10**6  # a phantom has this many
-
-Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
-Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
-
-
-class InputFileError(ValueError):
-    """A file that cannot be used: one sentence that says what came, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +43,6 @@ class NamedImage:
     def shown(self) -> Float32[Tensor, "h w"]:
         """The image as it is looked at: the magnitude of a complex one."""
         return self.pixels.abs() if self.pixels.is_complex() else self.pixels
-
-
-@contextmanager
-def naming(source: str) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an `InputFileError` that begins with `source`."""
-    try:
-        yield
-    except InputFileError as error:
-        raise InputFileError(f"{source}: {error}") from error.__cause__
-    except Exception as error:  # foreign content makes the libraries fail in every way there is
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputFileError(
-            f"{source}: the content is not what was expected ({reason}); "
-            "check that the file is complete and that its ending tells its format"
-        ) from error
 
 
 def read_images(spec: str) -> list[NamedImage]:
@@ -102,13 +93,15 @@ def _file(source: str, pick: Pick) -> tuple[str, Pages]:
     named = re.fullmatch(r"(.+\.(?:h5|hdf5|nxs|npz)):(/.*)", source, re.IGNORECASE | re.DOTALL)
     file, dataset = named.groups() if named else (source, "")
     path = Path(file)
-    if not os.path.isfile(file):
-        what = "is a folder" if os.path.isdir(file) else "does not exist"
-        raise InputFileError(f"{what}; expected an image file ({', '.join(READERS)}) or phantom:NAME")
+    if not os.path.exists(file):
+        raise InputFileError(f"does not exist; expected an image file ({', '.join(READERS)}) or phantom:NAME")
+    check_regular(path)
     if path.suffix.lower() not in READERS:
         raise InputFileError(f"has the ending {path.suffix!r}; expected one of {', '.join(READERS)}")
     name = f"{path.name}:{dataset}" if dataset else path.name
-    return name, READERS[path.suffix.lower()](path, dataset, pick)
+    pages = READERS[path.suffix.lower()](path, dataset, pick)
+    check_depth(pages)
+    return name, pages
 
 
 def _phantom(name: str, pick: Pick) -> Pages:
@@ -146,42 +139,15 @@ def _image(number: int, pixels: np.ndarray) -> Tensor:
         raise InputFileError(f"image {number} has shape {pixels.shape}; expected (height, width)")
     with np.errstate(over="ignore"):
         kind = np.complex64 if pixels.dtype.kind == "c" else np.float32
-        image = torch.from_numpy(_scaled(pixels).astype(kind))
+        image = torch.from_numpy(scaled(pixels).astype(kind))
     if not image.isfinite().all():
         bad = int((~image.isfinite()).sum())
         raise InputFileError(f"image {number} has {bad} NaN or infinite pixels; fill or crop them first")
     return image
 
 
-def _scaled(values: np.ndarray) -> np.ndarray:
-    """Floats and complex numbers as they are, integers divided by the largest value of their type."""
-    if values.dtype.kind not in "biufc":
-        raise InputFileError(f"the values are {values.dtype}; expected numbers")
-    return values / float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else values
-
-
-def _grey(colours: np.ndarray) -> np.ndarray:
-    """One value a pixel from channels on the last axis (see `read_images`)."""
-    count = colours.shape[-1]
-    if count > 4:
-        raise InputFileError(f"its pixels have {count} channels; expected grey or RGB, with or without alpha")
-    values = _scaled(colours[..., : count - 1 if count in (2, 4) else count])
-    if (values == values[..., :1]).all():
-        return values[..., 0]
-    return values @ np.array([0.2126, 0.7152, 0.0722])
-
-
-def _stack(array: np.ndarray | h5py.Dataset, pick: Pick) -> Pages:
-    """Images along the first of three axes, each read only when picked; two axes are one image."""
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputFileError(f"the array has shape {array.shape}; expected (h, w) or (images, h, w)")
-    if array.ndim == 2:
-        return [(i, np.asarray(array[()])) for i in pick(1)]
-    return [(i, np.asarray(array[i])) for i in pick(len(array))]
-
-
 def _npy(path: Path, dataset: str, pick: Pick) -> Pages:
-    return _stack(np.lib.format.open_memmap(path, mode="r"), pick)
+    return stack(np.lib.format.open_memmap(path, mode="r"), pick)
 
 
 def _npz(path: Path, dataset: str, pick: Pick) -> Pages:
@@ -191,14 +157,9 @@ def _npz(path: Path, dataset: str, pick: Pick) -> Pages:
         if name not in names:
             listed = ", ".join(names) or "none at all"
             raise InputFileError(f"its arrays are {listed}, not {name}; name one, as {path.name}:/NAME")
-        _affordable(f"the array {name!r}", archive.getinfo(f"{name}.npy").file_size)
+        affordable(f"the array {name!r}", archive.getinfo(f"{name}.npy").file_size)
         with archive.open(f"{name}.npy") as member:
-            return _stack(np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False), pick)
-
-
-def _affordable(what: str, size: int) -> None:
-    if size > LARGEST:
-        raise InputFileError(f"{what} declares {size} bytes; at most {LARGEST} are read")
+            return stack(np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False), pick)
 
 
 def _png(path: Path, dataset: str, pick: Pick) -> Pages:
@@ -206,92 +167,9 @@ def _png(path: Path, dataset: str, pick: Pick) -> Pages:
 
     with Image.open(path, formats=["PNG"]) as image:
         pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
-    return [(i, _grey(pixels) if pixels.ndim == 3 else pixels) for i in pick(1)]
-
-
-def _tif(path: Path, dataset: str, pick: Pick) -> Pages:
-    from tifffile import TiffFile
-
-    with TiffFile(path) as tiff:
-        count = len(tiff.pages)
-        tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
-        if any(tiff.filehandle.read(tiff.tiff.offsetsize)):  # a chain of pages ends with the offset 0
-            raise InputFileError(f"page {count} and those after it are missing; copy the file again")
-        if (stated := (tiff.imagej_metadata or {}).get("images", count)) != count:
-            raise InputFileError(f"it has {count} pages for {stated} images; save them as pages")
-        return [(i, _tif_page(tiff.pages.get(i))) for i in pick(count)]
-
-
-def _tif_page(page) -> np.ndarray:
-    if page.photometric.name not in ("MINISBLACK", "RGB"):
-        raise InputFileError(f"its pixels are {page.photometric.name}; save them as grey (MINISBLACK) or RGB")
-    _affordable("a page", page.nbytes)
-    pixels = page.asarray()
-    return _grey(np.moveaxis(pixels, page.axes.index("S"), -1)) if "S" in page.axes else pixels
-
-
-def _h5(path: Path, dataset: str, pick: Pick) -> Pages:
-    from tomopilot.files.fastmri import KSPACE, slices_of
-
-    with h5py.File(path, "r") as file:
-        if KSPACE in file and dataset.strip("/") in ("", KSPACE):
-            return slices_of(file, local_dataset(file, KSPACE), pick)
-        return _stack(local_dataset(file, dataset or _only_stack(file, path.name)), pick)
-
-
-def _only_stack(file: h5py.File, name: str) -> str:
-    found: dict[str, tuple[int, ...]] = {}
-
-    def visit(path: str, node: h5py.Group | h5py.Dataset) -> None:  # follows no soft or external links
-        if isinstance(node, h5py.Dataset) and node.ndim in (2, 3) and node.dtype.kind in "biuf":
-            found[f"/{path}"] = node.shape
-
-    file.visititems(visit)
-    if len(found) != 1:
-        listed = ", ".join(f"{path} {shape}" for path, shape in found.items()) or "none"
-        raise InputFileError(f"expected one data set of images, found {listed}; name one, as {name}:/PATH")
-    return next(iter(found))
-
-
-def local_dataset(file: h5py.File, path: str, hops: int = 16) -> h5py.Dataset:
-    """The data set at `path` if its values lie in this very file and are of a size that can be read."""
-    node: h5py.Group | h5py.Dataset | h5py.Datatype = file
-    parts = [part for part in path.split("/") if part]
-    for depth, part in enumerate(parts, 1):
-        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
-        if isinstance(link, h5py.SoftLink) and hops:
-            start = "" if link.path.startswith("/") else f"{node.name}/"
-            return local_dataset(file, "/".join([start + link.path, *parts[depth:]]), hops - 1)
-        if not isinstance(link, h5py.HardLink):
-            what = "leads to another file" if isinstance(link, h5py.ExternalLink) else "does not exist"
-            raise InputFileError(f"the data set {path} {what}; expected one whose values lie in this file")
-        node = cast(h5py.Group, node)[part]
-    if not isinstance(node, h5py.Dataset):
-        raise InputFileError(f"{path} is a group; expected a data set inside it")
-    if node.external or node.is_virtual:
-        raise InputFileError(f"the values of the data set {path} lie in other files; copy them here first")
-    _affordable(f"the data set {path}", node.nbytes)
-    return node
-
-
-def _dcm(path: Path, dataset: str, pick: Pick) -> Pages:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise InputFileError("DICOM needs pydicom: pip install 'tomopilot[dicom]'") from error
-    slices = pydicom.dcmread(path)
-    modality, channels = slices.get("Modality"), slices.get("SamplesPerPixel", 1)
-    if modality != "CT" or channels != 1 or "RescaleSlope" not in slices:
-        raise InputFileError(f"it is DICOM of modality {modality}; expected CT with RescaleSlope, in grey")
-    slope, intercept = float(slices.RescaleSlope), float(slices.RescaleIntercept)
-    return [(i, _attenuation(slope * stored + intercept)) for i, stored in _stack(slices.pixel_array, pick)]
-
-
-def _attenuation(hounsfield: np.ndarray) -> np.ndarray:
-    """Linear attenuation per 81.35858 per metre, water 20 and air 0.02 per metre (LoDoPaB-CT)."""
-    return np.clip((hounsfield * 19.98 / 1000 + 20) / 81.35858, 0, 1)
+    return [(i, grey(pixels) if pixels.ndim == 3 else pixels) for i in pick(1)]
 
 
 Reader = Callable[[Path, str, Pick], Pages]
-READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": _dcm}
-READERS |= {".tif": _tif, ".tiff": _tif, ".h5": _h5, ".hdf5": _h5, ".nxs": _h5}
+READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": read_dicom}
+READERS |= {".tif": read_tiff, ".tiff": read_tiff, ".h5": read_hdf5, ".hdf5": read_hdf5, ".nxs": read_hdf5}

@@ -7,8 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tomopilot.files.images import InputFileError, local_dataset, naming
 from tomopilot.files.nexus import write_h5
+from tomopilot.files.reading import InputFileError, naming
+from tomopilot.files.sets import local_dataset
 
 FORMAT = "tomopilot k-space rows 1"
 FIELDS = {  # axes, kinds of number and place of every array

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 
 from tomopilot.disk import replacing
-from tomopilot.files.images import InputFileError, local_dataset, naming
+from tomopilot.files.reading import InputFileError, naming
+from tomopilot.files.sets import local_dataset
 
 DETECTOR = "entry/instrument/detector"
 FIELDS = {  # axes and place of every array; the file has an axis of one detector row between n and bins

@@ -26,6 +26,7 @@ from tomopilot.randomness import stream
 LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # validation noise, for images in [-1, 1]
 VALIDATED = 48  # images, spread over those given
 HISTORY, CLOCK = "history.json", "clock.json"
+NARROW = 0.1  # of the recipe's range, below which images are in another unit
 FINISHED = "final"  # folder of a training's decayed branch, within its own
 
 
@@ -232,8 +233,13 @@ def _check_images(images: Slices, trainer: Trainer) -> None:
             f"the images go down to {low:g}, but the recipe has a phase, so they are magnitudes: "
             "take their absolute value, or set phase = 0 for real images"
         )
-    ends = [to_network_range(image, setup.limits).abs().max().item() for image in images]
-    if max(ends) > 1.5:
+    ends = [end.item() for image in images for end in to_network_range(image, setup.limits).aminmax()]
+    if max(ends) - min(ends) < 2 * NARROW:
+        raise ValueError(
+            f"the images go from {low:g} to {high:g}, a small part of the recipe's range, "
+            f"{list(setup.range)}: rescale them or change the range"
+        )
+    if max(map(abs, ends)) > 1.5:
         raise ValueError(
             f"the images go from {low:g} to {high:g}, but the recipe's range is "
             f"{list(setup.range)}: rescale them or change the range"
