@@ -1,6 +1,7 @@
 """Files that are whole at every instant, and text from disk that is what it should be."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 PARTIAL = ".partial"
+TEXT = 2**26  # bytes of the largest text (a summary, a card, a recipe) that is read
+
+
+class InputFileError(ValueError):
+    """A file that cannot be used: one sentence that says what came, what was expected and what to do."""
 
 
 @contextmanager
@@ -61,3 +67,19 @@ def typed(kind: type[T] | Any, text: str | bytes, what: str) -> T:
         more = f", and {len(others)} other faults" if others else ""
         reason = first["msg"].removeprefix("Value error, ")
         raise ValueError(f"{what} cannot be used: {place}: {reason}{more}") from None
+
+
+def check_regular(path: Path, most: int | None = None) -> None:
+    """Raises where a path is no regular file: pipes hang, devices never end; `most` is in bytes."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a device or a socket"
+        raise InputFileError(f"{path} is {what}; expected a regular file")
+    if most is not None and found.st_size > most:
+        raise InputFileError(f"{path} has {found.st_size} bytes; at most {most} are read")
+
+
+def read_text(path: Path) -> str:
+    """A text of bounded size."""
+    check_regular(path, TEXT)
+    return path.read_text()

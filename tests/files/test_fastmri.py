@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import torch
 
+from tomopilot.disk import InputFileError
 from tomopilot.files.fastmri import check_centred
-from tomopilot.files.images import InputFileError, read_images
+from tomopilot.files.images import read_images
 from tomopilot.measure.fourier import Fourier, to_channels
 
 SHAPES = [(16, 16), (15, 16), (16, 13), (15, 13)]

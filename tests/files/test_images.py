@@ -11,8 +11,8 @@ import tifffile
 import torch
 from PIL import Image
 
+from tomopilot.disk import InputFileError
 from tomopilot.files.images import labels, read_images
-from tomopilot.files.reading import InputFileError
 
 DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling

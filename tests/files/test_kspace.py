@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from tomopilot.files.images import InputFileError
+from tomopilot.disk import InputFileError
 from tomopilot.files.kspace import FORMAT, KspaceFile, read_kspace, write_kspace
 from tomopilot.files.nexus import read_scan
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tomopilot.files.images import InputFileError
+from tomopilot.disk import InputFileError
 from tomopilot.files.nexus import ScanFile, read_scan, write_scan
 
 

@@ -23,6 +23,7 @@ from tomopilot.cli.options import (
 from tomopilot.cli.origin import command_line, writable
 from tomopilot.cli.terminal import bar, sentence, table_of_methods, table_of_steps
 
+MOST = 256  # processes at the same time
 Kind = Literal["simulate", "compare"]
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def _begin(out: Path, kind: Kind, plan: "Plan", workers: int) -> None:
     from tomopilot.scan.follow import RECORD
     from tomopilot.scan.run import Run, begin
 
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; expected at least 1")
+    if not 1 <= workers <= MOST:
+        raise ValueError(f"workers is {workers}; expected 1 to {MOST}")
     writable(out)
     with closing(Archive(out / RECORD)) as archive:
         begin(archive, Run(kind, plan, command_line(), __version__))

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, Pages, Pick, stack
+from tomopilot.disk import InputFileError
+from tomopilot.files.reading import Pages, Pick, stack
 
 
 def read_dicom(path: Path, dataset: str, pick: Pick) -> Pages:

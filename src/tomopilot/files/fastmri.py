@@ -3,7 +3,8 @@
 import h5py
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, Pages, Pick
+from tomopilot.disk import InputFileError
+from tomopilot.files.reading import Pages, Pick
 
 KSPACE = "kspace"
 WHITE = 99.8  # percentile of an image's magnitude that becomes 1, as in the brain prior's training

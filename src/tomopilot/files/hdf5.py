@@ -4,8 +4,9 @@ from pathlib import Path
 
 import h5py
 
+from tomopilot.disk import InputFileError
 from tomopilot.files.fastmri import KSPACE, slices_of
-from tomopilot.files.reading import InputFileError, Pages, Pick, stack
+from tomopilot.files.reading import Pages, Pick, stack
 from tomopilot.files.sets import local_dataset
 
 

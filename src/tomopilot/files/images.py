@@ -13,23 +13,14 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
+from tomopilot.disk import InputFileError, check_regular
 from tomopilot.files.dicom import read_dicom
 from tomopilot.files.hdf5 import read_hdf5
-from tomopilot.files.reading import (
-    InputFileError,
-    Pages,
-    Pick,
-    affordable,
-    check_depth,
-    check_regular,
-    grey,
-    naming,
-    scaled,
-    stack,
-)
+from tomopilot.files.reading import Pages, Pick, affordable, check_depth, grey, naming, scaled, stack
 from tomopilot.files.tiff import read_tiff
 
 SEEDS = 10**6  # a phantom has this many
+PICKED = 10**5  # images that can be named at once
 
 
 @dataclass(frozen=True)
@@ -129,6 +120,9 @@ def _picker(chosen: str | None) -> Pick:
         last = max((last for _, last in bounds), default=0)
         if last >= count and bounds:
             raise InputFileError(f"image {last} was asked for, but there are {count}, counted from 0")
+        asked = sum(last - first + 1 for first, last in bounds)
+        if asked > PICKED:
+            raise InputFileError(f"{asked} images were asked for; at most {PICKED} are read at once")
         return [i for first, last in bounds for i in range(first, last + 1)] or list(range(count))
 
     return pick

@@ -7,8 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tomopilot.disk import InputFileError
 from tomopilot.files.nexus import write_h5
-from tomopilot.files.reading import InputFileError, naming
+from tomopilot.files.reading import naming
 from tomopilot.files.sets import local_dataset
 
 FORMAT = "tomopilot k-space rows 1"

@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tomopilot.disk import replacing
-from tomopilot.files.reading import InputFileError, naming
+from tomopilot.disk import InputFileError, replacing
+from tomopilot.files.reading import naming
 from tomopilot.files.sets import local_dataset
 
 DETECTOR = "entry/instrument/detector"

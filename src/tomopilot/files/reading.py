@@ -1,24 +1,18 @@
 """The door: how files are opened, what cannot be read, and numbers that are images."""
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import h5py
 import numpy as np
 
+from tomopilot.disk import InputFileError
+
 LARGEST = 4 * 2**30  # bytes that one data set may declare; rejected before reading
 DEEP = 4  # a file of more than 8 bits uses no less than this part of its range, or it is not its range
-TEXT = 2**26  # bytes of the largest text (a summary, a card, a recipe) that is read
 
 Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
-
-
-class InputFileError(ValueError):
-    """A file that cannot be used: one sentence that says what came, what was expected and what to do."""
 
 
 @contextmanager
@@ -34,22 +28,6 @@ def naming(source: str) -> Iterator[None]:
             f"{source}: the content is not what was expected ({reason}); "
             "check that the file is complete and that its ending tells its format"
         ) from error
-
-
-def check_regular(path: Path, most: int | None = None) -> None:
-    """Raises where a path is no regular file: pipes hang, devices never end; `most` is in bytes."""
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a device or a socket"
-        raise InputFileError(f"{path} is {what}; expected a regular file")
-    if most is not None and found.st_size > most:
-        raise InputFileError(f"{path} has {found.st_size} bytes; at most {most} are read")
-
-
-def read_text(path: Path) -> str:
-    """A text of bounded size."""
-    check_regular(path, TEXT)
-    return path.read_text()
 
 
 def affordable(what: str, size: int) -> None:

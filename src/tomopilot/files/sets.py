@@ -5,7 +5,8 @@ from typing import cast
 
 import h5py
 
-from tomopilot.files.reading import InputFileError, affordable
+from tomopilot.disk import InputFileError
+from tomopilot.files.reading import affordable
 
 
 def local_dataset(file: h5py.File, path: str, hops: int = 16) -> h5py.Dataset:

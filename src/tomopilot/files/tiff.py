@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, Pages, Pick, affordable, grey, stack
+from tomopilot.disk import InputFileError
+from tomopilot.files.reading import Pages, Pick, affordable, grey, stack
 
 TURNS = {  # of the tag Orientation: how the stored picture is laid upright
     1: lambda a: a,

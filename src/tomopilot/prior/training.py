@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tomopilot.disk import read_text
+
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -147,8 +149,8 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
     if path is None:
         return Training(), {}
     try:
-        recipe = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        recipe = tomllib.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"the recipe {path} cannot be read ({error})") from None
     table = recipe.get("training", {})
     if not isinstance(table, dict):
@@ -162,5 +164,7 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
     for key in ("range", "zoom"):
         if isinstance(table.get(key), list):
             table[key] = tuple(table[key])
+    if not isinstance(recipe.get("card", {}), dict) or not isinstance(recipe.get("name", ""), str):
+        raise ValueError(f"{path}: expected a text as name and a table [card]")
     card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
     return Training(**table), json.loads(json.dumps(card, default=str))

@@ -1,6 +1,7 @@
 """From names to the parts of one scan: the only place where a plan becomes objects."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy
 from tomopilot.design.stopping import Rule, budget, certain, either
 from tomopilot.design.trust import Trust, Watch
 from tomopilot.experiment import Experiment
-from tomopilot.files.replay import recorded_designs
+from tomopilot.files.replay import recorded_settings
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.metrics import rmse_at
@@ -24,6 +25,7 @@ from tomopilot.records import Data, Draws
 from tomopilot.scan.parts import REPLAY, SCORES, Method, entry, family, make
 from tomopilot.scan.plan import Plan, Scan
 
+SAME = 1e-3  # of the unit of a setting, within which a recorded one is a candidate
 EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
 
@@ -71,12 +73,14 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise, span: flo
     alike = method.chooser == method.estimator
     chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
-    until: Rule = budget(plan.budget)
+    chosen = policy(plan, scan, operator, alarm)
+    ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget
+    until: Rule = budget(max(1, min(plan.budget, ordered)))
     if plan.certain is not None:
         wanted = certain(rmse_at(plan.certain, peak), margin(method, trust), operator.kind.picture)
         until = either(until, wanted)
     experiment = Experiment(
-        operator, noise, estimator, policy(plan, scan, len(operator), alarm),
+        operator, noise, estimator, chosen,
         scout=None if alike else chooser, count=plan.count, seed=plan.seed,
     )  # fmt: skip
     return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
@@ -117,16 +121,33 @@ def margin(method: Method, trust: Trust) -> float:
     return trust.margins[method.pair]
 
 
-def policy(plan: Plan, scan: Scan, designs: int, alarm: Watch | None = None) -> Policy:
+def policy(plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None) -> Policy:
     """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised."""
-    name, usual = scan.method.policy, family(plan.operator)
+    name, usual, designs = scan.method.policy, family(plan.operator), len(operator)
     if name.startswith(REPLAY):
-        return InOrder(recorded_designs(name.removeprefix(REPLAY), plan.label(scan.image)))
+        return replay(recorded_settings(name.removeprefix(REPLAY), plan.label(scan.image)), operator)
     if name in usual.orders:
         return InOrder(usual.orders[name](designs, plan.seed, plan.start, plan.budget))
     adaptive = Greedy(SCORES[name], InOrder(usual.opening(designs)), plan.start)
     retreat = InOrder(usual.orders["uniform"](designs, plan.seed, 0, plan.budget))
     return Guarded(adaptive, retreat, alarm) if alarm else adaptive
+
+
+def replay(settings: Sequence[float], operator: Operator) -> InOrder:
+    """The order of recorded settings, each as the candidate that has it; raises where one is none."""
+    shown, kind, order = operator.shown.double().cpu(), operator.kind, []
+    for setting in settings:
+        apart = (shown - setting).abs()
+        if kind.period:
+            apart = torch.minimum(apart % kind.period, -apart % kind.period)
+        design = int(apart.argmin())
+        if apart[design] > SAME:
+            raise ValueError(
+                f"the recorded {kind.noun} {setting:g} ({kind.unit}) is none of the {len(operator)} "
+                "candidates; use the same --angles, or a multiple"
+            )
+        order.append(design)
+    return InOrder(order)
 
 
 def noise_of(text: str, clean: Tensor, size: int) -> Noise:

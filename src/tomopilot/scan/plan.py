@@ -16,6 +16,14 @@ from tomopilot.files.images import single_specs
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
 
+LIMITS = {  # beyond which a number cannot be meant
+    "angles": (1, 10**5),
+    "bins": (1, 10**5),
+    "count": (1, 10**4),
+    "start": (0, 10**5),
+    "finer": (1, 64),
+}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,6 +49,10 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a study needs at least one image and one method")
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name} is {value}; expected {least} to {most}")
         if self.budget < 1 or (self.operator == "radon" and self.budget > self.angles):
             raise ValueError(
                 f"the budget is {self.budget} measurements; expected 1 to {self.angles}, the number of angles"
@@ -49,9 +61,6 @@ class Plan:
             raise ValueError(
                 f"counts to judge at are {list(self.at)}; expected 1 to the budget, {self.budget}"
             )
-        for name, least in (("start", 0), ("count", 1), ("finer", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if self.certain is not None and self.count < 2:
             raise ValueError("certainty comes from the spread of samples: ask for a --count of at least 2")
         if self.count < 2 and any(method.adaptive for method in self.methods):

@@ -73,7 +73,7 @@ def check(plan: Plan) -> None:
             check_image(image, prior, operator)
         if plan.certain is not None:
             margin(scan.method, Trust.from_card(prior.card) if prior else Trust())
-        policy(plan, scan, len(operator))
+        policy(plan, scan, operator)
 
 
 def truth_of(image: NamedImage, operator: Operator, seed: int) -> Tensor:
