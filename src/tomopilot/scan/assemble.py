@@ -17,7 +17,9 @@ from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.metrics import rmse_at
 from tomopilot.nets.build import fast_precision
+from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.inflated import Inflated
+from tomopilot.posterior.moves import MOVES
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
@@ -73,6 +75,7 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise, span: flo
     alike = method.chooser == method.estimator
     chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
+    _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, alarm)
     ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget
     until: Rule = budget(max(1, min(plan.budget, ordered)))
@@ -90,6 +93,20 @@ def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
     """The intensity range that all methods of a study are judged by: the first prior's."""
     known = prior or next(filter(None, (prior_of(method, plan.device) for method in plan.methods)), None)
     return known.peak if known else span
+
+
+def _check_moves(chooser: Posterior, alarm: Watch | None, prior: str | None) -> None:
+    """Raises, before the scan, where a card knows the moves of samples that are drawn otherwise."""
+    drawn = chooser.posterior if isinstance(chooser, Inflated) else chooser
+    warm = drawn.warm if isinstance(drawn, DiffusionPosterior) else None
+    if alarm is None or alarm.strange is None or warm is None:
+        return
+    known, drawn_now = len(alarm.strange.mean), MOVES * len(warm)
+    if known != drawn_now:
+        raise ValueError(
+            f"the card of prior {prior!r} has an alarm for samples of {known} moves, but they have "
+            f"{drawn_now} now; fit it again with `tomopilot bench alarm ... --into`"
+        )
 
 
 def prior_of(method: Method, device: str) -> Prior | None:

@@ -21,7 +21,7 @@ from tomopilot.scan.plan import Plan, Scan
 from tomopilot.simulate.instrument import Simulated
 
 RANGE = 0.25  # how far an image may leave the prior's intensity range, as a share of it
-NARROW = 0.1  # of that range, below which an image is in another unit, or empty
+FAINT = 0.1  # of that range, which the brightest pixel reaches unless the image is in another unit, or empty
 PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
 
 
@@ -105,9 +105,9 @@ def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
             f"knows images in [{lowest:g}, {prior.high:g}] ({prior.card.get('unit', 'no unit stated')}): "
             "rescale the image"
         )
-    if high - low < NARROW * prior.peak:
+    if high - lowest < FAINT * prior.peak:
         raise ValueError(
-            f"{image.name} has values from {low:g} to {high:g}, a small part of what the prior "
+            f"{image.name} has values from {low:g} to {high:g}, the faintest tenth of what the prior "
             f"{prior.card.get('name')!r} knows, [{lowest:g}, {prior.high:g}] "
             f"({prior.card.get('unit', 'no unit stated')}), so that any estimate would look good: rescale it"
         )
