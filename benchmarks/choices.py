@@ -20,6 +20,7 @@ from tomopilot.files.images import single_specs
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.prior.schedule import logarithmic
+from tomopilot.scan.assemble import Watched
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.virtual import virtual
@@ -57,12 +58,13 @@ def main(specs: str, prior: str = "chip-128", *names: str) -> None:
             estimator, meter = cell.parts.estimator, cell.parts.meter
             uniform, options = InOrder(bisect_order(180)), VARIANTS[name]
             policy = uniform if options is None else Greedy(variance, uniform, 4)
+            chooser = Watched(scout(meter, **options or {}), meter)
             experiment = Experiment(
                 cell.instrument.operator,
                 cell.instrument.noise,
                 estimator,
                 policy,
-                scout=scout(meter, **options or {}),
+                scout=chooser,
                 count=SAMPLES,
             )
             for step in run(experiment, cell.instrument, until=budget(max(COUNTS))):
@@ -70,8 +72,7 @@ def main(specs: str, prior: str = "chip-128", *names: str) -> None:
                     seconds[name].append(step.seconds)
                 if step.count in COUNTS:
                     quality[name, step.count].append(cell.judge.judged(step.draws)["psnr"])
-            estimates = len(COUNTS) * SAMPLES * len(estimator.posterior.sigmas)
-            looks[name] = meter.evaluations - estimates
+            looks[name] = chooser.evaluations
     for name in names or VARIANTS:
         means = "  ".join(f"{mean(quality[name, count]):.2f}" for count in COUNTS)
         times = seconds[name] or [0.0]

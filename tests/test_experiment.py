@@ -1,4 +1,5 @@
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ OPERATOR = Radon(SIZE, half_turn(DESIGNS))
 
 @pytest.fixture
 def measure(rng):
-    return Simulated(torch.rand(SIZE, SIZE, generator=rng), OPERATOR, NOISE)
+    """The same values whenever a design is measured."""
+    return cache(Simulated(torch.rand(SIZE, SIZE, generator=rng), OPERATOR, NOISE))
 
 
 def new(policy=None, count=3, seed=0) -> Experiment:

@@ -7,7 +7,7 @@ from .measure.operator import Operator as Operator
 from .measure.radon import Radon as Radon, filtered_backprojection as filtered_backprojection
 from .measure.radon import half_turn as half_turn
 from .measure.fourier import Fourier as Fourier
-from .measure.noise import Gaussian as Gaussian, Noise as Noise, Poisson as Poisson
+from .measure.noise import Gaussian as Gaussian, Masked as Masked, Noise as Noise, Poisson as Poisson
 from .prior.denoiser import Denoiser as Denoiser, GaussianPrior as GaussianPrior
 from .prior.checkpoint import load_prior as load_prior, save_prior as save_prior
 from .prior.schedule import ddpm as ddpm, logarithmic as logarithmic

@@ -1,11 +1,13 @@
-"""Files that are whole at every instant: written beside, flushed, put in place. Reading within bounds."""
+"""Files that are whole at every instant, and what is read from disk: within bounds, and as it should be."""
 
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 PARTIAL = ".partial"
 TEXT = 64 * 2**20  # bytes of the largest text that is read: summaries, cards, recipes
 KINDS = {
@@ -79,3 +81,20 @@ def sweep(folder: Path) -> None:
     """Removes what killed processes left half written."""
     for partial in folder.glob(f"*{PARTIAL}"):
         partial.unlink(missing_ok=True)
+
+
+def typed(kind: type[T] | Any, text: str | bytes, what: str) -> T:
+    """JSON as an object of a type, checked field by field.
+
+    Raises ValueError that begins with `what` and says which field is wrong.
+    """
+    from pydantic import TypeAdapter, ValidationError  # takes a while to import
+
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first, *others = error.errors()
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        more = f", and {len(others)} other faults" if others else ""
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{what} cannot be used: {place}: {reason}{more}") from None

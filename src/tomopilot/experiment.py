@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tomopilot.design.policy import Choice, Policy
 from tomopilot.design.trust import surprise
-from tomopilot.measure.noise import Noise
-from tomopilot.measure.operator import Operator
+from tomopilot.measure.noise import Noise, blanked
+from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
 from tomopilot.records import Data, Decision, Draws, Step
@@ -21,8 +21,8 @@ class Experiment:
 
     The `posterior` is drawn when somebody looks, the `scout` to choose by: a cheaper one, that may take up
     its earlier samples again. Without a scout, the posterior does both, and each draw serves both.
-    Everything random hangs on `seed` and the number of measurements told, so an experiment that is told the
-    same measurements again continues exactly as the first one would have.
+    All randomness is derived from `seed` and the number of measurements told, so an experiment that is told
+    the same measurements again continues exactly as the first one would have.
     """
 
     def __init__(
@@ -112,13 +112,12 @@ class Experiment:
         self._decision = None
         return design
 
-    def tell(self, design: int, values: Tensor) -> None:
+    def tell(self, design: int, values: Numbers) -> None:
         """Takes the measurement of a design: asked for or not, in any order, repeated or not."""
         design = index(design)
+        values = numbers(values).to(self.operator.device)
         self.check(design, values)
-        if not (values.is_floating_point() or values.is_complex()):
-            values = values.float()
-        values = values.to(self.operator.device)
+        values = blanked(values, self.noise)
         self.surprises.append(self._surprise(design, values))
         self.moves.append(self._moves())
         self.data = self.data.add(self.operator, design, values, self.noise)
@@ -149,8 +148,9 @@ class Experiment:
         chosen_by = self._moment.chosen_by
         return None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
 
-    def check(self, design: int, values: Tensor) -> None:
+    def check(self, design: int, values: Numbers) -> None:
         """Raises where these cannot be the values of a design: its number, their shape, type or content."""
+        values = numbers(values)
         if not 0 <= design < len(self.operator):
             raise ValueError(
                 f"design {design} is unknown; the operator has designs 0 to {len(self.operator) - 1}"
@@ -166,11 +166,12 @@ class Experiment:
                 f"values are {came} ({values.dtype}), but {self.operator!r} measures {expected} numbers; "
                 f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
             )
-        bad = int((~torch.isfinite(values)).sum())
+        bad = int((~torch.isfinite(blanked(values, self.noise))).sum())
         if bad:
             raise ValueError(
                 f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
-                "numbers: mask dead detector bins and check the flat field, then measure it again"
+                "numbers: check the flat field, or leave out dead detector bins with the noise "
+                "Masked(noise, bins)"
             )
 
 

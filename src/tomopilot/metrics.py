@@ -14,7 +14,7 @@ def rmse(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"]) -> float:
 def psnr(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
     """10 log10(peak^2 / mean squared error) in dB; `peak` is the prior's intensity range."""
     error = rmse(image, truth)
-    return 20 * math.log10(peak / error) if error > 0 else math.inf
+    return math.inf if error == 0 else 20 * math.log10(peak / error)
 
 
 def rmse_at(psnr: float, peak: float = 1.0) -> float:

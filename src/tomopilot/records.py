@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
-from tomopilot.measure.noise import Noise
+from tomopilot.measure.noise import Noise, blanked
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.solve import largest_eigenvalue
 
@@ -75,7 +75,7 @@ class Data:
 
     def add(self, family: Operator, design: int, values: Inexact[Tensor, "*block"], noise: Noise) -> "Data":
         """These data and one more block; blocks of a family are kept in the order of their designs."""
-        index, block = torch.tensor([design]), values[None]
+        index, block = torch.tensor([design]), blanked(values, noise)[None]
         others = []
         for part in self.observations:
             if part.family is family and part.noise == noise:

@@ -12,9 +12,9 @@ FILES = {"results.csv", "summary.json", "report.html", "run.db"}
 @pytest.mark.parametrize(
     ("posterior", "value", "noise"),
     [
-        ("auto", 0.0, "relative:0.01"),
+        ("auto", 0.2, "relative:0.01"),
         ("auto", 1.0, "poisson:1"),
-        ("soft", 0.0, "none"),
+        ("soft", 0.2, "none"),
         ("tv", 0.0, "relative:0.01"),
         ("fbp", 0.5, "gaussian:100"),
     ],
@@ -28,3 +28,13 @@ def test_a_constant_image_measured_to_the_last_angle(posterior, value, noise, ca
     assert outcome.status == 0, outcome.err
     json.loads(outcome.out, parse_constant=pytest.fail)
     assert {path.name for path in (tmp_path / "run").iterdir()} >= FILES
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.01, 0.0625])
+def test_an_image_that_is_far_too_faint_is_rejected(scale, call, tiny, pictures, tmp_path):
+    """It would score well whatever is drawn, and `--certain` would stop at once."""
+    np.save(tmp_path / "faint.npy", scale * np.load(pictures)[0])
+    words = ("--prior", tiny, "--budget", 3, "--out", tmp_path / "run")
+    outcome = call("simulate", tmp_path / "faint.npy", *words)
+    assert outcome.status == 2 and "knows images in [0, 1]" in outcome.err and "rescale" in outcome.err
+    assert not (tmp_path / "run").exists()

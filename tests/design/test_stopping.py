@@ -13,8 +13,8 @@ from tomopilot.records import Draws
 class Scan:
     """An experiment with given samples, which counts how often it is asked for them."""
 
-    def __init__(self, told: int, images: torch.Tensor) -> None:
-        self.count_told, self.images, self.asked = told, images, 0
+    def __init__(self, told: int, images: torch.Tensor, surprises=(1.0, 2.0, 0.5)) -> None:
+        self.count_told, self.images, self.surprises, self.asked = told, images, surprises, 0
 
     def choosing(self) -> Draws:
         self.asked += 1
@@ -73,3 +73,18 @@ def test_certain_of_what_is_shown():
     turned = Scan(3, torch.stack([phases.cos(), phases.sin()], 1))
     assert not certain(0.1)(turned)
     assert certain(0.1, picture=lambda images: images.square().sum(1).sqrt())(turned)
+
+
+@pytest.mark.parametrize(
+    ("surprises", "stops"),
+    [
+        ([], False),
+        ([None, None, None, 1.0, 1.0], False),
+        ([None, 1.0, 1.0, 1.0], True),
+        ([1.0, 1.0, 50.0, 50.0], False),
+        ([50.0, 1.0, 3.0, 2.0], True),
+    ],
+)
+def test_samples_are_believed_once_they_have_predicted_rightly(surprises, stops):
+    sure = Scan(5, torch.full((3, 8, 8), 0.5), surprises)
+    assert certain(0.1)(sure) is stops

@@ -70,11 +70,30 @@ def test_what_comes_back_is_the_callers_own(path):
 
 def test_order_is_by_number(path):
     archive = Archive(path)
-    for number in (2, 10, 1, 3):
+    for number in (2, 4, 1, 3):
         archive.add_block("scan", number, 100 - number, torch.zeros(1))
         archive.add_step("scan", number, {"count": number})
-    assert [design for design, _ in archive.blocks("scan")] == [99, 98, 97, 90]
-    assert [row["count"] for row in archive.steps("scan")] == [1, 2, 3, 10]
+    assert [design for design, _ in archive.blocks("scan")] == [99, 98, 97, 96]
+    assert [row["count"] for row in archive.steps("scan")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete from blocks where number = 2",
+        "update blocks set design = 7 where number = 2",
+        "update blocks set bytes = zeroblob(4) where number = 2",
+        "update blocks set number = 9 where number = 3",
+    ],
+)
+def test_a_record_that_was_changed_is_rejected(path, damage):
+    archive = Archive(path)
+    for number in (1, 2, 3):
+        archive.add_block("scan", number, number, torch.ones(1))
+    assert len(archive.blocks("scan")) == 3
+    archive.connection.execute(damage)
+    with pytest.raises(OSError, match="changed or damaged"):
+        archive.blocks("scan")
 
 
 def test_scans_do_not_mix(path):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from skimage.transform import radon as skimage_radon
+from torch.testing import assert_close
 
 from tomopilot.measure.radon import Radon, angular_weights, filtered_backprojection, half_turn
 from tomopilot.metrics import psnr
+from tomopilot.simulate.phantoms import chip
 
 ANGLES = torch.tensor([0.0, 0.4, math.pi / 4, 1.2, math.pi / 2, 2.0, 3 * math.pi / 4, 3.0])
 
@@ -122,6 +124,102 @@ def test_angular_weights_fill_the_half_turn(angles):
 
 def test_equal_angles_have_equal_weights():
     torch.testing.assert_close(angular_weights(half_turn(9)), torch.full((9,), math.pi / 9))
+
+
+def test_a_missing_wedge_is_not_filled_by_its_ends():
+    """Angles 0 to 89 degrees: the ends weigh at most twice what the others do."""
+    weights = angular_weights(torch.arange(90.0).deg2rad())
+    assert weights.max() / weights[1:-1].max() <= 2.001
+    torch.testing.assert_close(weights.sum(), torch.tensor(math.pi))
+
+
+def test_a_wedge_costs_no_more_than_equal_weights():
+    image, angles = torch.from_numpy(chip(seed=2)), torch.arange(90.0).deg2rad()
+    radon = Radon(128, angles, 182)
+    y = radon.forward(image[None])
+    equal = y * (math.pi / len(angles) / angular_weights(angles))[:, None]
+    found = [psnr(filtered_backprojection(radon, data)[0], image) for data in (y, equal)]
+    assert found[0] > found[1] - 0.5 and found[1] > 12
+
+
+def test_repeated_angles_share_a_weight():
+    weights = angular_weights(torch.tensor([0.0, math.pi / 2, 0.0, math.pi])).rad2deg()
+    torch.testing.assert_close(weights, torch.tensor([30.0, 90.0, 30.0, 30.0]), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("turns", [2, 3, 8])
+def test_noise_falls_with_the_root_of_the_turns(turns, rng):
+    def noise(angles):
+        y = torch.randn(24, len(angles), 32, generator=rng)
+        return filtered_backprojection(Radon(32, angles), y).std().item()
+
+    one = noise(half_turn(20))
+    assert noise(half_turn(20).repeat(turns)) / one == pytest.approx(turns**-0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("offset", [0.5, -3.25])
+@pytest.mark.parametrize("turn", [half_turn(12), half_turn(12) + math.pi, ANGLES, half_turn(400)])
+def test_an_axis_beside_the_middle_of_the_detector(offset, turn):
+    """Projections of a disc in closed form, seen on a detector that is displaced."""
+    size, radius, x0, y0 = 96, 25.0, 6.0, -9.0
+    radon = Radon(size, turn, bins=128, offset=offset)
+    t = torch.arange(128) - 127 / 2 - offset
+    centre = x0 * turn.cos() + y0 * turn.sin()
+    exact = 2 * (radius**2 - (t - centre[:, None]).square()).clamp(min=0).sqrt()
+    found = radon.forward(disc(size, radius, x0, y0, edge=0.5)[None].float())[0]
+    assert (found - exact).square().mean().sqrt() < 0.02 * exact.max()
+    back = filtered_backprojection(
+        Radon(size, half_turn(180), 128, offset),
+        Radon(size, half_turn(180), 128, offset).forward(disc(size, radius, x0, y0)[None].float()),
+    )[0]
+    assert psnr(back, disc(size, radius, x0, y0).float()) > 28
+    assert "offset" in repr(radon) and radon[torch.tensor([0])].offset == offset
+    assert radon.to("cpu").offset == offset
+
+
+@pytest.mark.parametrize("kind", ["numpy", "list", "whole", "half"])
+def test_numbers_of_any_kind_are_taken(kind):
+    whole = torch.arange(24).reshape(1, 3, 8) % 5
+    given = {
+        "numpy": whole.float().numpy(), "list": whole.tolist(), "whole": whole, "half": whole.half(),
+    }[kind]  # fmt: skip
+    radon = Radon(8, np.linspace(0, 3, 3))
+    assert_close(radon.adjoint(given), radon.adjoint(whole.float()))
+    assert_close(filtered_backprojection(radon, given), filtered_backprojection(radon, whole.float()))
+    assert_close(Radon(8, [0.0, 1.5, 3.0]).angles, radon.angles)
+
+
+@pytest.mark.parametrize(
+    "angles", [torch.arange(180.0), torch.tensor([0.0, 45.5, 90.0]), np.arange(0, 360, 0.5)]
+)
+def test_degrees_are_rejected(angles):
+    with pytest.raises(ValueError, match="looks like degrees; expected radians"):
+        Radon(8, angles)
+
+
+@pytest.mark.parametrize(
+    "angles",
+    [
+        torch.arange(50) * 1.9416110,
+        half_turn(60).repeat(3) + 9,
+        torch.arange(40) * math.pi,
+        torch.arange(6.0),
+    ],
+)
+def test_radians_of_many_turns_are_taken(angles):
+    assert len(Radon(8, angles)) == len(angles)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch.func.jvp itself
+def test_the_operator_works_under_torch_func(rng):
+    radon = Radon(8, half_turn(5))
+    x, v = torch.randn(2, 3, 8, 8, generator=rng)
+    w = torch.randn(3, 5, 8, generator=rng)
+    out, pull = torch.func.vjp(radon.forward, x)
+    assert_close(pull(w)[0], radon.adjoint(w))
+    assert_close(torch.func.jvp(radon.forward, (x,), (v,)), (out, radon.forward(v)))
+    each = torch.func.vmap(lambda image: radon.forward(image[None])[0])(x)
+    assert_close(each, out)
 
 
 def test_wrong_image_shape():

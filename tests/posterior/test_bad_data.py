@@ -4,13 +4,16 @@ import math
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.policy import Greedy, InOrder, bisect_order
+from tomopilot.design.policy import Choice, Greedy, InOrder, bisect_order
 from tomopilot.design.stopping import budget
+from tomopilot.design.trust import surprise
 from tomopilot.experiment import Experiment, run
-from tomopilot.measure.noise import Gaussian, Poisson
+from tomopilot.measure.noise import Gaussian, Masked, Poisson
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.metrics import psnr
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
@@ -20,6 +23,7 @@ from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior
 from tomopilot.prior.schedule import ddpm, logarithmic
+from tomopilot.records import Data, Draws
 from tomopilot.simulate.instrument import Simulated
 
 SIZE, DESIGNS = 8, 6
@@ -112,3 +116,50 @@ def test_variance_of_one_sample_is_not_defined():
     experiment = Experiment(OPERATOR, EXACT, DRAWING["prox"], policy, count=1)
     with pytest.raises(ValueError, match=r"variance compares samples.*gave 1 image.*at least 2"):
         experiment.ask()
+
+
+DEAD = (3, 4)
+
+
+@pytest.mark.parametrize("held", [0.0, 500.0, math.nan, math.inf])
+@pytest.mark.parametrize("name", ALL)
+def test_what_masked_bins_hold_changes_nothing(name, held, rng):
+    """No estimate, no surprise of the next measurement, nor which one that is."""
+    image = torch.rand(8, 8, generator=rng)
+    radon, noise = Radon(8, half_turn(6)), Masked(Gaussian(0.1), DEAD)
+
+    def scanned(value):
+        policy = Greedy(variance, InOrder(range(6)), 1) if name in DRAWING else InOrder(range(6))
+        scan, chosen = Experiment(radon, noise, ALL[name], policy, count=3), []
+        for _ in range(4):
+            chosen.append(scan.ask())
+            values = radon.forward(image[None])[0, chosen[-1]]
+            values[list(DEAD)] = value
+            scan.tell(chosen[-1], values)
+        return chosen, scan.surprises, scan.draws().guess
+
+    (designs, surprises, guess), (ours, found, estimate) = scanned(1.0), scanned(held)
+    assert ours == designs and found == surprises
+    assert_close(estimate, guess, rtol=0, atol=0)
+    assert bool(guess.isfinite().all())
+
+
+def test_surprise_is_over_the_bins_that_are_used(rng):
+    """That of a detector that has only these."""
+    predicted, values = torch.randn(3, 8, generator=rng), torch.randn(8, generator=rng)
+    noise = Gaussian(0.5)
+    live = [i for i in range(8) if i not in DEAD]
+    ours = surprise(predicted, values, Masked(noise, DEAD).precision(values))
+    assert ours == pytest.approx(surprise(predicted[:, live], values[live], noise.precision(values[live])))
+    assert surprise(predicted, values, torch.zeros(8)) is None
+
+
+def test_samples_that_are_not_numbers_stop_the_scan():
+    broken = DiffusionPosterior(lambda x, sigma: x * math.nan, Prox(), logarithmic(2.5, 0.02, 4))
+    with pytest.raises(FloatingPointError, match=r"NaN or infinite at noise level 2.5"):
+        broken.sample(Data((8, 8)), 2, rng=torch.Generator())
+    images = torch.full((3, 8, 8), math.nan)
+    choice = Choice(Radon(8, half_turn(6)), (0, 1), 0, lambda: Draws(images, images[0]))
+    with pytest.raises(FloatingPointError, match="variance gives scores that are NaN"):
+        Greedy(variance, InOrder([0]), 0).choose(choice)
+    assert math.isnan(psnr(images[0], torch.zeros(8, 8)))

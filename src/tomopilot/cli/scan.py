@@ -3,7 +3,7 @@
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,9 @@ from tomopilot.cli.options import (
 )
 from tomopilot.cli.origin import command_line, writable
 from tomopilot.cli.terminal import bar, sentence, table_of_methods, table_of_steps
+
+MOST = 256  # processes at the same time
+Kind = Literal["simulate", "compare"]
 
 if TYPE_CHECKING:
     from tomopilot.scan.plan import Plan
@@ -83,7 +86,7 @@ def resume(
 
 def _start(
     out: Path,
-    kind: str,
+    kind: Kind,
     images: list[str],
     posteriors: list[str],
     policies: list[str],
@@ -99,17 +102,15 @@ def _start(
     _carry_out(out, options["workers"], options["as_json"])
 
 
-def _begin(out: Path, kind: str, plan: "Plan") -> None:
+def _begin(out: Path, kind: Kind, plan: "Plan") -> None:
     """Keeps what the run is, so that `resume` needs nothing else."""
     from tomopilot.files.archive import Archive
     from tomopilot.scan.follow import RECORD
+    from tomopilot.scan.run import Run, begin
 
     writable(out)
-    about = {"kind": kind, "plan": plan.to_json(), "command": command_line(), "version": __version__}
     with closing(Archive(out / RECORD)) as archive:
-        if archive.described("run") is not None:
-            raise ValueError(f"{out} holds a run already: `tomopilot resume {out}`, or choose another --out")
-        archive.describe("run", about)
+        begin(archive, Run(kind, plan, command_line(), __version__))
 
 
 def _carry_out(out: Path, workers: int, as_json: bool) -> None:
@@ -118,7 +119,8 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     from tomopilot.files.archive import Archive
     from tomopilot.report.leave import leave_comparison, leave_simulation
     from tomopilot.scan.follow import RECORD, follow_all
-    from tomopilot.scan.plan import Plan, check_size
+    from tomopilot.scan.plan import check_size
+    from tomopilot.scan.run import read
     from tomopilot.scan.summary import in_order
 
     check_size("workers", workers)
@@ -126,25 +128,21 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
         raise ValueError(f"{out} holds no run of simulate or compare; name the folder given to --out")
     sweep(out)
     with closing(Archive(out / RECORD)) as archive:
-        about = archive.described("run")
-        if about is None:
-            raise ValueError(
-                f"the run in {out} was stopped before it began; start it again with the same command"
-            )
-        plan, rows = Plan.from_json(about["plan"]), []
-        with bar(len(plan.scans) * plan.budget, about["kind"]) as report:
+        run = read(archive)
+        plan, rows = run.plan, []
+        with bar(len(plan.scans) * plan.budget, run.kind) as report:
             for row in follow_all(plan, out / RECORD, workers):
                 rows.append(row)
                 report(len(rows), sentence(row, plan.budget), True)
         rows = in_order(plan, rows)
-        facts = {key: about[key] for key in ("version", "command")}
-        if about["kind"] == "simulate":
+        facts = {"version": run.version, "command": run.command}
+        if run.kind == "simulate":
             summary = leave_simulation(out, plan, facts, archive, rows)
         else:
             summary = leave_comparison(out, plan, facts, rows)
     if as_json:
         typer.echo(json.dumps(summary))
-    elif about["kind"] == "simulate":
+    elif run.kind == "simulate":
         table_of_steps(rows)
     else:
         table_of_methods(summary["methods"], len(plan.images))

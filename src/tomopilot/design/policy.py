@@ -74,6 +74,11 @@ class Greedy:
             # of all designs: cheaper than an operator of the free ones, which change
             seen = operator.forward(torch.cat([draws.images, draws.guess[None]]))[:, index]
             scores[index] = self.score(Forecast(seen[:-1], seen[-1])).float().cpu()
+        if not bool(scores[index].isfinite().all()):
+            raise FloatingPointError(
+                f"{getattr(self.score, '__name__', self.score)} gives scores that are NaN or infinite; "
+                "are the posterior samples?"
+            )
         return Decision(choice.free[int(scores[index].argmax())], scores)
 
 
@@ -135,5 +140,5 @@ def centred_bisection(n: int) -> list[int]:
 
 
 def random_order(n: int, seed: int) -> list[int]:
-    """A random order that hangs on the seed alone."""
+    """A random order, derived from the seed."""
     return torch.randperm(n, generator=stream(seed, "order")).tolist()

@@ -1,13 +1,16 @@
 """Stopping rules: functions of an experiment that say when it is enough."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from tomopilot.design.trust import expected_rmse
 from tomopilot.records import Draws
+
+PREDICTED = 3  # measurements, before samples are believed
+UNKNOWN = 4.0  # surprise of measurements, above which the prior does not hold; 0.3 to 3.7 where it does
 
 
 @runtime_checkable
@@ -16,6 +19,9 @@ class Scanned(Protocol):
 
     @property
     def count_told(self) -> int: ...
+
+    @property
+    def surprises(self) -> Sequence[float | None]: ...
 
     def choosing(self) -> Draws: ...
 
@@ -37,7 +43,8 @@ def certain(
 
     Judged are images as `picture` shows them, of complex ones perhaps the magnitude. Expected by the samples
     that the next design is chosen by: `margin` times their `expected_rmse`, a factor that scans of known
-    images have shown to be needed. Nothing is expected before the first measurement.
+    images have shown to be needed. Samples are believed once they have predicted `PREDICTED` measurements,
+    the latest of them with a surprise of at most `UNKNOWN` in the (geometric) mean.
     """
     for name, value in (("error", rmse), ("margin", margin)):
         if not 0 < value < math.inf:
@@ -49,9 +56,16 @@ def certain(
         expected = expected_rmse(picture(experiment.choosing().images))
         if expected is None:
             raise ValueError("one sample has no spread to be certain by; ask for a count of at least 2")
-        return margin * expected <= rmse
+        return margin * expected <= rmse and _right(experiment.surprises)
 
     return enough
+
+
+def _right(surprises: Sequence[float | None]) -> bool:
+    """Whether the latest measurements were as the samples had predicted."""
+    latest = [value for value in surprises if value is not None][-PREDICTED:]
+    logs = [math.log(max(value, 1e-12)) for value in latest]
+    return len(logs) == PREDICTED and sum(logs) / PREDICTED <= math.log(UNKNOWN)
 
 
 def either(*rules: Rule) -> Rule:

@@ -18,14 +18,16 @@ def surprise(
 
     About 1 where the prior holds. Both are averaged over the block first, because the variance of a few
     samples is too uncertain a denominator for any single detector bin. None for a single sample, whose
-    spread is unknown.
+    spread is unknown, and where no value of the block is to be trusted (precision 0).
     """
-    k = len(predicted)
-    if k < 2:
+    k, used = len(predicted), (precision > 0).expand(values.shape)
+    if k < 2 or not bool(used.any()):
         return None
-    error = (values - predicted.mean(0)).abs().square().mean()
-    expected = ((1 + 1 / k) * predicted.var(0) + 1 / precision).mean()
-    return (error / expected).item()
+    error = (values - predicted.mean(0)).abs().square()
+    expected = (1 + 1 / k) * predicted.var(0) + 1 / precision
+    if bool(used.all()):
+        return (error.mean() / expected.mean()).item()
+    return (error[used].mean() / expected[used].mean()).item()
 
 
 def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:

@@ -1,8 +1,9 @@
 """What a run has measured and found so far, in SQLite: on disk before anything else happens."""
 
+import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from torch import Tensor
 SCHEMA = """
 create table if not exists about (key text primary key, value text not null);
 create table if not exists blocks (
-    scan text, number integer, design integer, dtype text, shape text, bytes blob, primary key (scan, number)
+    scan text, number integer, design integer, dtype text, shape text, bytes blob, digest text,
+    primary key (scan, number)
 );
-create table if not exists steps (scan text, number integer, row text, primary key (scan, number));
-create table if not exists draws (scan text primary key, number integer, tensors blob);
-create table if not exists estimates (scan text primary key, number integer, tensors blob);
+create table if not exists steps (
+    scan text, number integer, row text, digest text, primary key (scan, number)
+);
+create table if not exists draws (scan text primary key, number integer, tensors blob, digest text);
+create table if not exists estimates (scan text primary key, number integer, tensors blob, digest text);
 """
 
 
@@ -36,10 +40,13 @@ class Archive:
             self.connection.execute("pragma journal_mode = wal")
             self.connection.execute("pragma synchronous = full")
             self.connection.executescript(SCHEMA)
+            (health,) = self.connection.execute("pragma quick_check(1)").fetchone()
         except sqlite3.Error as error:
             raise OSError(
                 f"{path} cannot be used as the record of a run ({error}); choose another --out"
             ) from None
+        if health != "ok":
+            raise OSError(f"{path} is damaged ({health}); fetch it from a copy")
 
     def _do(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         try:
@@ -65,14 +72,14 @@ class Archive:
         """Keeps the `number`-th measurement of a scan."""
         array = values.cpu().numpy()
         row = (scan, number, design, str(array.dtype), json.dumps(array.shape), array.tobytes())
-        self._do("insert into blocks values (?, ?, ?, ?, ?, ?)", row)
+        self._do("insert into blocks values (?, ?, ?, ?, ?, ?, ?)", (*row, _digest(row)))
 
     def blocks(self, scan: str) -> list[tuple[int, Tensor]]:
         """Design and values of each measurement, in the order taken."""
-        query = "select design, dtype, shape, bytes from blocks where scan = ? order by number"
+        query = "select * from blocks where scan = ? order by number"
         return [
             (design, torch.from_numpy(np.frombuffer(content, dtype).reshape(json.loads(shape)).copy()))
-            for design, dtype, shape, content in self._do(query, (scan,))
+            for _, _, design, dtype, shape, content in self._whole(query, (scan,), numbered=True)
         ]
 
     def add_step(
@@ -81,9 +88,9 @@ class Archive:
         """Keeps a judged step and, instead of those of the step before, the samples it decided by."""
         self._do("begin", ())
         try:
-            self._do("insert or replace into steps values (?, ?, ?)", (scan, number, json.dumps(row)))
+            self._put("steps", (scan, number, json.dumps(row)))
             if draws:
-                self._do("insert or replace into draws values (?, ?, ?)", (scan, number, _packed(draws)))
+                self._put("draws", (scan, number, _packed(draws)))
             self._do("commit", ())
         except BaseException:
             self._do("rollback", ())
@@ -91,26 +98,50 @@ class Archive:
 
     def draws(self, scan: str, number: int) -> dict[str, Tensor] | None:
         """The samples that the `number`-th step decided by, if it was the latest to need any."""
-        found = self._do("select tensors from draws where scan = ? and number = ?", (scan, number))
-        return safetensors.torch.load(found[0][0]) if found else None
+        return self._tensors("draws", scan, number)
 
     def add_estimate(self, scan: str, number: int, tensors: Mapping[str, Tensor]) -> None:
         """Keeps what a scan ended with, after so many measurements."""
-        self._do("insert or replace into estimates values (?, ?, ?)", (scan, number, _packed(tensors)))
+        self._put("estimates", (scan, number, _packed(tensors)))
 
     def estimate(self, scan: str, number: int) -> dict[str, Tensor] | None:
         """What a scan ended with after so many measurements; None where it has not ended there."""
-        query = "select tensors from estimates where scan = ? and number = ?"
-        found = self._do(query, (scan, number))
-        return safetensors.torch.load(found[0][0]) if found else None
+        return self._tensors("estimates", scan, number)
 
     def steps(self, scan: str) -> list[dict[str, Any]]:
         """The judged steps of a scan, in order."""
-        query = "select row from steps where scan = ? order by number"
-        return [json.loads(row) for (row,) in self._do(query, (scan,))]
+        query = "select * from steps where scan = ? order by number"
+        return [json.loads(row) for _, _, row in self._whole(query, (scan,), numbered=True)]
 
     def close(self) -> None:
         self.connection.close()
+
+    def _put(self, table: str, row: tuple[Any, ...]) -> None:
+        self._do(f"insert or replace into {table} values (?, ?, ?, ?)", (*row, _digest(row)))
+
+    def _tensors(self, table: str, scan: str, number: int) -> dict[str, Tensor] | None:
+        query = f"select * from {table} where scan = ? and number = ?"
+        found = self._whole(query, (scan, number))
+        return safetensors.torch.load(found[0][2]) if found else None
+
+    def _whole(self, query: str, values: tuple[Any, ...], *, numbered: bool = False) -> list[tuple[Any, ...]]:
+        """Rows as they were written; raises where one was changed since, or is missing between others."""
+        rows = self._do(query, values)
+        numbers = [row[1] for row in rows]
+        if any(_digest(row[:-1]) != row[-1] for row in rows) or (
+            numbered and numbers != [*range(1, len(rows) + 1)]
+        ):
+            raise OSError(f"{self.path} was changed or damaged since it was written; fetch it from a copy")
+        return [row[:-1] for row in rows]
+
+
+def _digest(row: Sequence[Any]) -> str:
+    """Of a row: scan, number, and what it holds."""
+    found = hashlib.sha256()
+    for value in row:
+        content = value if isinstance(value, bytes) else str(value).encode()
+        found.update(len(content).to_bytes(8, "little") + content)
+    return found.hexdigest()
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:

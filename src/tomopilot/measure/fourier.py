@@ -5,7 +5,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from tomopilot.measure.kind import ROW, Kind
-from tomopilot.measure.operator import Operator
+from tomopilot.measure.operator import Numbers, Operator, numbers
 
 
 class Fourier(Operator):
@@ -61,7 +61,8 @@ class Fourier(Operator):
     def to(self, device: torch.device | str) -> "Fourier":
         return Fourier(self.shape, self.rows.to(device))
 
-    def forward(self, x: Float[Tensor, "b *image"]) -> Complex[Tensor, "b n w"]:
+    def forward(self, x: Numbers) -> Complex[Tensor, "b n w"]:
+        x = numbers(x)
         if tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(
                 f"images have shape {tuple(x.shape[1:])}, but this operator measures {self.image_shape}: "

@@ -58,12 +58,12 @@ def unseen(x: Float[Tensor, "b h w"], view: int) -> Float[Tensor, "b h w"]:
 class Weights:
     """The weights of some angles, each direction made when it is first needed."""
 
-    def __init__(self, size: int, bins: int, folded: Folded, like: Tensor) -> None:
-        self.size, self.bins, self.dtype = size, bins, like.dtype
+    def __init__(self, size: int, bins: int, folded: Folded, like: Tensor, offset: float = 0.0) -> None:
+        self.size, self.bins, self.dtype, self.offset = size, bins, like.dtype, offset
         steps, self.view, reversed_ = (part.to(like.device) for part in folded)
         theta = steps.double() * (math.pi / (2 * GRID))
         self.cos, self.sin, self.sign = theta.cos(), theta.sin(), 1 - 2 * reversed_.double()
-        self.line, self.t = _centred(size, like.device), _centred(bins, like.device)
+        self.line, self.t = _centred(size, like.device), _centred(bins, like.device) - offset
 
     @cached_property
     def rays(self) -> Float[Tensor, "rays pixels"]:
@@ -93,7 +93,7 @@ class Weights:
         first = torch.arange(len(self.cos), dtype=torch.int32, device=self.view.device)[:, None] * self.bins
 
         def some(y: Tensor) -> tuple[Tensor, Tensor]:
-            place = self.line[:, None] * along_x - y[:, None, None] * along_y
+            place = self.line[:, None] * along_x - y[:, None, None] * along_y + self.offset
             both, weight = self._neighbours(place, self.bins, self.cos)  # row, column, angle, neighbour
             return (both + first).flatten(), weight.flatten()
 
@@ -148,17 +148,33 @@ def _sparse(parts: Iterable[tuple[Tensor, Tensor]], per_row: int, shape: tuple[i
 
 
 class Product(torch.autograd.Function):
-    """A batch of vectors times weights, or times their transpose; differentiable any number of times."""
+    """A batch of vectors times weights, or times their transpose.
+
+    Differentiable any number of times, both ways, and under `torch.func.vmap`.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weights: Weights, back: bool) -> Tensor:
-        ctx.weights, ctx.back = weights, back
+    def forward(x: Tensor, weights: Weights, back: bool) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         matrix = weights.pixels if back else weights.rays
         return (matrix @ x.T.contiguous()).T
 
     @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.weights, ctx.back = inputs
+
+    @staticmethod
     def backward(ctx, *gradients: Tensor):
         return Product.apply(gradients[0], ctx.weights, not ctx.back), None, None
+
+    @staticmethod
+    def jvp(ctx, *tangents):
+        return Product.apply(tangents[0], ctx.weights, ctx.back)
+
+    @staticmethod
+    def vmap(info, in_dims, x: Tensor, weights: Weights, back: bool):  # pyright: ignore[reportIncompatibleMethodOverride]
+        rows = x.movedim(in_dims[0], 0)
+        found = Product.apply(rows.flatten(0, 1), weights, back)
+        return found.reshape(*rows.shape[:2], -1), 0
 
 
 class Block(NamedTuple):
@@ -181,15 +197,18 @@ class Layout(NamedTuple):
     reversed: Bool[Tensor, "n 1"] | None = None  # the detector, where the blocks leave this to be done
 
 
-def lay_out(angles: Float[Tensor, " n"], per_block: int, few: int, room: int) -> Layout:
+def lay_out(
+    angles: Float[Tensor, " n"], per_block: int, few: int, room: int, *, centred: bool = True
+) -> Layout:
     """Views of the image share weights where these are many and become half, or where room for more is short.
 
     few: angles up to which the copies of the image cost more than shared weights save
     room: angles whose weights can be kept
+    centred: whether a detector that is read from its other end is the same; else nothing is shared
     """
     folded = fold(angles.cpu())
     halved = 2 * len(folded.steps.unique()) <= len(angles)
-    if len(angles) <= (min(few, room) if halved else room):
+    if not centred or len(angles) <= (min(few, room) if halved else room):
         parts = zip(*(part.split(per_block) for part in folded), strict=True)
         return Layout([Block(Folded(*part)) for part in parts])
     return _shared(folded, per_block)

@@ -81,3 +81,28 @@ class Poisson:
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
         relative = torch.exp(-self.attenuation * values).clamp(max=BRIGHTEST)
         return self.i0 * relative * self.attenuation**2
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Another noise, and detector bins that are not to be used: dead, hot, or behind a beam stop.
+
+    Their precision is 0, so whatever they hold changes nothing: no estimate, no surprise, no alarm.
+    """
+
+    noise: Noise
+    bins: tuple[int, ...]  # of the last axis of a measurement
+
+    def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
+        return self.noise.sample(clean, rng=rng)
+
+    def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
+        dead = torch.zeros(values.shape[-1], dtype=torch.bool, device=values.device)
+        dead[list(self.bins)] = True
+        known = self.noise.precision(values.masked_fill(dead, 0))
+        return known.masked_fill(dead, 0)
+
+
+def blanked(values: Inexact[Tensor, "*any"], noise: Noise) -> Inexact[Tensor, "*any"]:
+    """Measured values with 0 wherever their precision is 0, also where they are not finite."""
+    return values.masked_fill(noise.precision(values) == 0, 0)

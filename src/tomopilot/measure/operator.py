@@ -2,12 +2,29 @@
 
 import abc
 from copy import copy
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from tomopilot.measure.kind import SETTING, Kind
+
+Numbers = Any  # a tensor, a NumPy array or a list of numbers
+
+
+def numbers(values: Numbers) -> Inexact[Tensor, "*any"]:
+    """Measured numbers, angles or images as a tensor that can be computed with.
+
+    Tensors of single and double precision stay as they are; NumPy arrays, lists, whole numbers and half
+    precision become single precision.
+    """
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        return torch.as_tensor(array.astype(np.complex64 if array.dtype.kind == "c" else np.float32))
+    exact = values.dtype in (torch.float32, torch.float64) or values.is_complex()
+    return values if exact else values.float()
 
 
 class Operator(abc.ABC):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property, lru_cache
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from tomopilot.measure.joseph import Block, Layout, Product, Weights, lay_out, seen, unseen
 from tomopilot.measure.kind import PROJECTION, Kind
-from tomopilot.measure.operator import Operator
+from tomopilot.measure.operator import Numbers, Operator, numbers
 
 CHUNK = 2**24  # weights of one matrix, 0.13 GB
 FEW = 2**22  # weights up to which mirrored angles do not share them: 128 angles at 128 x 128
 KEPT = 2**27  # weights that are kept for the next call, 1 GB in each direction: 180 angles at 1024 x 1024
+WEDGE = 3.0  # times the mean of the other gaps between angles, beyond which a gap is a missing wedge
+SAME = 1e-6  # radians, within which angles are one
 COLUMNS = 12  # images, or views of them, that are multiplied at once
 
 
@@ -29,14 +32,20 @@ class Radon(Operator):
     they would not fit: their matrices are made again, one at a time, whenever they are used.
     """
 
-    def __init__(self, size: int, angles: Float[Tensor, " n"], bins: int | None = None) -> None:
+    def __init__(self, size: int, angles: Numbers, bins: int | None = None, offset: float = 0.0) -> None:
+        """`angles`: radians, (n,); `offset`: bins from the detector's middle to the axis' projection."""
+        angles = numbers(angles)
         if size < 2:
             raise ValueError(f"the image is {size} pixels wide; a projection needs at least 2")
         if angles.ndim != 1 or not len(angles) or not bool(angles.isfinite().all()):
             raise ValueError(
                 f"angles are {angles!r}; expected a list of at least one finite angle in radians"
             )
+        _check_radians(angles)
         self.size, self.angles, self.bins = size, angles, size if bins is None else bins
+        self.offset = float(offset)
+        if not math.isfinite(self.offset):
+            raise ValueError(f"the detector offset is {offset}; expected a finite number of bins")
         if self.bins < 1:
             raise ValueError(f"the detector has {bins} bins; it needs at least 1")
         self._stored: dict[tuple, list[Weights]] = {}
@@ -66,15 +75,17 @@ class Radon(Operator):
         return self.angles.rad2deg()
 
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Radon":
-        return Radon(self.size, self.angles[index.to(self.angles.device)], self.bins)
+        return self._at(self.angles[index.to(self.angles.device)])
 
     def __repr__(self) -> str:
-        return f"Radon(size={self.size}, angles=<{len(self)} angles>, bins={self.bins})"
+        offset = f", offset={self.offset:g}" if self.offset else ""
+        return f"Radon(size={self.size}, angles=<{len(self)} angles>, bins={self.bins}{offset})"
 
     def to(self, device: torch.device | str) -> "Radon":
-        return Radon(self.size, self.angles.to(device), self.bins)
+        return self._at(self.angles.to(device))
 
-    def forward(self, x: Float[Tensor, "b h w"]) -> Float[Tensor, "b n bins"]:
+    def forward(self, x: Numbers) -> Float[Tensor, "b n bins"]:
+        x = numbers(x)
         if tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(
                 f"images have shape {tuple(x.shape[1:])}, but this operator projects {self.image_shape}"
@@ -83,7 +94,8 @@ class Radon(Operator):
         slot = self._layout.slot
         return y if slot is None else self._read(y[:, slot.to(y.device)])
 
-    def adjoint(self, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b h w"]:
+    def adjoint(self, y: Numbers) -> Float[Tensor, "b h w"]:
+        y = numbers(y)
         self.check_projections(y)
         counts, slot = [block.slots for block in self._layout.blocks], self._layout.slot
         if slot is not None:
@@ -91,6 +103,14 @@ class Radon(Operator):
             y = empty.index_add(1, slot.to(y.device), self._read(y))
         parts = zip(y.split(counts, 1), self._blocks(y), strict=True)
         return sum(self._project_back(part, *block) for part, block in parts)  # pyright: ignore[reportReturnType]
+
+    def _at(self, angles: Float[Tensor, " n"]) -> "Radon":
+        """The same geometry at other angles, which are known to be radians."""
+        other = copy(self)
+        other.angles, other._stored = angles, {}
+        for made in ("_layout", "_keeps"):
+            vars(other).pop(made, None)
+        return other
 
     def check_projections(self, y: Tensor) -> None:
         """Raises where `y` cannot be a batch of this operator's projections."""
@@ -101,12 +121,18 @@ class Radon(Operator):
     @cached_property
     def _layout(self) -> Layout:
         per_angle = 2 * self.size * max(self.size, self.bins)
-        return lay_out(self.angles, max(1, CHUNK // per_angle), FEW // per_angle, KEPT // per_angle)
+        return lay_out(
+            self.angles,
+            max(1, CHUNK // per_angle),
+            FEW // per_angle,
+            KEPT // per_angle,
+            centred=self.offset == 0,
+        )
 
     def _blocks(self, like: Tensor) -> Iterator[tuple[Block, Weights]]:
         """The blocks with their weights, which are kept where there is room for those of all."""
         blocks, key = self._layout.blocks, (like.dtype, like.device)
-        made = (Weights(self.size, self.bins, block.folded, like) for block in blocks)
+        made = (Weights(self.size, self.bins, block.folded, like, self.offset) for block in blocks)
         if self._keeps and key not in self._stored:
             self._stored[key] = list(made)
         return zip(blocks, self._stored.get(key, made), strict=True)
@@ -140,6 +166,16 @@ class Radon(Operator):
         return y if backwards is None else torch.where(backwards.to(y.device), y.flip(2), y)
 
 
+def _check_radians(angles: Float[Tensor, " n"]) -> None:
+    """Raises where angles can only be degrees: beyond a turn, and all of them tenths of whole numbers."""
+    tenths = 10 * angles.double()
+    if angles.abs().max() > 2 * math.pi and bool(((tenths - tenths.round()).abs() < 1e-3).all()):
+        raise ValueError(
+            f"angles go from {angles.min():g} to {angles.max():g} in steps of whole tenths, which looks like "
+            "degrees; expected radians: use torch.deg2rad or numpy.deg2rad"
+        )
+
+
 def half_turn(count: int = 180) -> Float[Tensor, " n"]:
     """`count` equally spaced angles over half a turn, in radians, from 0."""
     if count < 1:
@@ -158,21 +194,30 @@ def _ramp(bins: int) -> Float[Tensor, " f"]:
 
 
 def angular_weights(angles: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Half the gap to both neighbours on the half turn, for angles in any order and spacing; sums to pi."""
-    turn = angles.remainder(math.pi)
-    order = torch.argsort(turn)
-    gaps = torch.diff(turn[order], append=turn[order][:1] + math.pi)
-    weights = torch.empty_like(turn)
-    weights[order] = (gaps + gaps.roll(1)) / 2
-    return weights
+    """Half the gap to both neighbours on the half turn, for angles in any order and spacing; sums to pi.
+
+    A gap that is far wider than the others was not scanned, so its ends do not stand for it: none counts for
+    more than `WEDGE` times the mean of the others. An angle that was measured again shares its weight.
+    """
+    turn, order = (angles.double() + SAME).remainder(math.pi).sort()
+    which = torch.empty_like(order)
+    which[order] = (turn.diff(prepend=turn[:1]) > SAME).cumsum(0)
+    repeats = which.bincount()
+    places = turn[repeats.cumsum(0) - 1]
+    gaps = torch.diff(places, append=places[:1] + math.pi)
+    if len(gaps) > 1:
+        gaps = gaps.clamp(max=WEDGE * (math.pi - gaps) / (len(gaps) - 1))
+    weights = (gaps + gaps.roll(1)) / 2 / repeats
+    return (weights * (math.pi / gaps.sum()))[which].to(angles.dtype)
 
 
-def filtered_backprojection(radon: Radon, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b h w"]:
+def filtered_backprojection(radon: Radon, y: Numbers) -> Float[Tensor, "b h w"]:
     """The image by ramp filter and back-projection; unevenly spaced angles count by the gap they fill.
 
     Beyond the detector, a projection is continued by its outermost values: where the object is wider than the
     detector this is far better than zeros, and elsewhere it is the same.
     """
+    y = numbers(y)
     radon.check_projections(y)
     ramp = _ramp(2 * radon.bins).to(y)
     length, margin = 2 * (len(ramp) - 1), radon.bins // 2

@@ -9,6 +9,7 @@ from tomopilot.nets.folded import FoldedUNet
 from tomopilot.nets.unet import UNet
 
 Network = UNet | FoldedUNet
+MOST, LARGEST, BLOCKS, WEIGHTS = 8, 2**13, 64, 2**30  # beyond which a network cannot be meant
 
 
 def build_network(settings: Mapping[str, Any]) -> Network:
@@ -16,7 +17,20 @@ def build_network(settings: Mapping[str, Any]) -> Network:
 
     Raises TypeError, ValueError or ArithmeticError where the table makes no sense.
     """
-    return UNet(**settings) if "blocks" in settings else FoldedUNet(**settings)
+    for key, value in settings.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if len(numbers) > MOST or any(type(n) is not int or not 0 <= n <= LARGEST for n in numbers):
+            raise ValueError(
+                f"the network's {key} is {str(value)[:80]}; expected up to {MOST} whole numbers to {LARGEST}"
+            )
+    if (blocks := sum(settings.get("blocks", ()))) > BLOCKS:
+        raise ValueError(f"the network has {blocks} blocks a side; at most {BLOCKS} are built")
+    kind = UNet if "blocks" in settings else FoldedUNet
+    with torch.device("meta"):
+        weights = sum(value.numel() for value in kind(**settings).parameters())
+    if weights > WEIGHTS:
+        raise ValueError(f"the network has {weights} weights; at most {WEIGHTS} are built")
+    return kind(**settings)
 
 
 def fast_precision(device: torch.device | str) -> torch.dtype:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tomopilot.measure.fourier import Fourier
@@ -20,8 +21,22 @@ class FilteredBackProjection:
         part = _only(data)
         if not isinstance(part.operator, Radon):
             raise ValueError(f"fbp needs parallel-beam projections, but the data come from {part.operator!r}")
-        image = filtered_backprojection(part.operator, part.values[None])
+        seen = (part.precision > 0).any(-1)
+        if not bool(seen.any()):
+            raise ValueError("every detector bin of every projection is masked; nothing is left")
+        values = filled(part.values[seen], part.precision[seen] > 0)
+        image = filtered_backprojection(part.operator[seen.nonzero()[:, 0]], values[None])
         return Draws(image, image[0])
+
+
+def filled(y: Float[Tensor, "n bins"], known: Bool[Tensor, "n bins"]) -> Float[Tensor, "n bins"]:
+    """Projections with bins that are not known on the line between their known neighbours."""
+    if bool(known.all()):
+        return y
+    rows = []
+    for row, good in zip(y.cpu().numpy(), known.cpu().numpy(), strict=True):
+        rows.append(np.interp(np.arange(len(row)), good.nonzero()[0], row[good]))
+    return torch.from_numpy(np.stack(rows)).to(y)
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class TotalVariation:
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
         part = _only(data)
         operator, y = part.operator, part.values[None]
+        used = (part.precision > 0).to(y)  # precision 0: what a masked bin holds is not fitted
         x = torch.zeros(1, *data.image_shape, device=data.device)
         norm = (1.05 * largest_eigenvalue(lambda image: operator.adjoint(operator.forward(image)), x)) ** 0.5
         ratio = (
@@ -58,7 +74,7 @@ class TotalVariation:
         step = 0.95 / (norm * 2**0.5)
         dual, edges, ahead = torch.zeros_like(y), torch.zeros(2, *x.shape, device=x.device), x
         for _ in range(self.steps):
-            dual = (dual + step * (operator.forward(ahead) - y)) / (1 + step)
+            dual = used * (dual + step * (operator.forward(ahead) - y)) / (1 + step)
             edges = edges + step * ratio * _differences(ahead)
             edges = edges / (edges.square().sum(0).sqrt() * ratio / self.weight).clamp(min=1)
             following = x - step * (operator.adjoint(dual) + ratio * _divergence(edges))

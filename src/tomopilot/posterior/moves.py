@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tomopilot.prior.denoiser import Denoiser
 
+MOVES = 3  # at each noise level: by the prior, by the data, by both
 SHORTEST = 1e-12  # of a move, so that its logarithm is finite
 
 

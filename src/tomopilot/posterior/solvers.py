@@ -29,6 +29,11 @@ def ddim(
     """
     for sigma, following in pairwise([*sigmas.tolist(), 0.0]):
         clean = denoise(x, torch.full((len(x),), sigma, device=x.device))
+        if not bool(clean.isfinite().all()):
+            raise FloatingPointError(
+                f"samples became NaN or infinite at noise level {sigma:.3g}: the guidance diverges, or the "
+                "data are far from what the prior knows; check the noise and the intensity range"
+            )
         if select is not None:
             taken = select(clean, sigma, following)
             x, clean = x[taken], clean[taken]

@@ -5,13 +5,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from tomopilot.disk import read_file, read_text, write_atomically
+from tomopilot.disk import read_file, read_text, typed, write_atomically
 from tomopilot.nets.build import Network, build_network
 from tomopilot.nets.unet import UNet
 from tomopilot.prior.denoiser import Preconditioned, Scaled
@@ -19,15 +20,30 @@ from tomopilot.prior.denoiser import Preconditioned, Scaled
 WEIGHTS, CARD = "prior.safetensors", "card.json"
 LARGEST = 4 * 2**30  # bytes of weights
 SHIPPED = Path(__file__).parents[1] / "priors"
+Bound = Annotated[float, Field(strict=True, ge=-1e12, le=1e12)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 STORED = (torch.float32, torch.bfloat16)  # types of weights
-REQUIRED = ("network", "prediction", "range", "sha256")
+
+
+class Card(BaseModel):
+    """What every card has; the rest of it is for people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = None
+    network: dict[str, Any]
+    prediction: Literal["v", "epsilon"]
+    range: tuple[Bound, Bound]
+    sha256: Digest
+    replaces_sha256: Digest | None = None
+    trust: dict[str, Any] = {}
 
 
 class Prior(Scaled):
     """A trained denoiser and its card (data, licence, training, intensity range, validation loss)."""
 
     def __init__(self, network: Network, card: Mapping[str, Any]) -> None:
-        low, high = card["range"]
+        low, high = map(float, card["range"])
         super().__init__(Preconditioned(network, card["prediction"]), low, high)
         self.network, self.multiple, self.card = network, network.multiple, dict(card)
         self.complex = network.channels == 2
@@ -113,15 +129,13 @@ def card_of(name: str | Path) -> bytes:
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a prior's folder."""
     try:
-        card = json.loads(read_text(folder / CARD))
-    except (OSError, ValueError, RecursionError) as error:
+        text = read_text(folder / CARD)
+        typed(Card, text, "it")
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{folder} has no readable {CARD} ({error}); was it made by `tomopilot train`?"
         ) from None
-    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
-    if missing:
-        raise ValueError(f"{folder / CARD} lacks {', '.join(missing)}; was it made by `tomopilot train`?")
-    return card
+    return json.loads(text)
 
 
 def lineage(card: Mapping[str, Any]) -> dict[str, Any]:

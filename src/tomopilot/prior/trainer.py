@@ -79,7 +79,7 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
 
     def update(self, images: Slices, chances: Tensor | None = None) -> float:
-        """One step of DDPM training on random views of random images; everything random hangs on the step.
+        """One step of DDPM training on random views of random images, all randomness derived from the step.
 
         chances: (n,), of each image to be drawn, in proportion; all alike where there are none
         """

@@ -150,7 +150,7 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
         return Training(), {}
     try:
         recipe = tomllib.loads(read_text(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"the recipe {path} cannot be read ({error})") from None
     table = recipe.get("training", {})
     if not isinstance(table, dict):
@@ -164,5 +164,7 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
     for key in ("range", "zoom"):
         if isinstance(table.get(key), list):
             table[key] = tuple(table[key])
+    if not isinstance(recipe.get("card", {}), dict) or not isinstance(recipe.get("name", ""), str):
+        raise ValueError(f"{path}: expected a text as name and a table [card]")
     card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
     return Training(**table), json.loads(json.dumps(card, default=str))

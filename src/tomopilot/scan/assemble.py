@@ -16,7 +16,9 @@ from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.metrics import rmse_at
 from tomopilot.nets.build import fast_precision
+from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.inflated import Inflated
+from tomopilot.posterior.moves import MOVES
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
@@ -24,6 +26,7 @@ from tomopilot.records import Data, Draws
 from tomopilot.scan.parts import REPLAY, SCORES, Method, entry, family, make
 from tomopilot.scan.plan import Plan, Scan
 
+SAME = 1e-3  # of the unit of a setting, within which a recorded one is a candidate
 EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
 SAME = 1e-3  # degrees or rows that a replayed setting may be off
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
@@ -59,8 +62,11 @@ class Parts:
     peak: float  # intensity range of the images
 
 
-def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
-    """The parts of a scan of whatever `operator` measures."""
+def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise, span: float = 1.0) -> Parts:
+    """The parts of a scan of whatever `operator` measures.
+
+    span: intensity range of the images, where no method of the plan has a prior that states one
+    """
     method = scan.method
     prior = prior_of(method, plan.device)
     trust = Trust.from_card(prior.card) if prior else Trust()
@@ -68,9 +74,11 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
     estimator = Watched(posterior(method.estimator, prior, meter, trust), meter)
     alike = method.chooser == method.estimator
     chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
-    peak, alarm = prior.peak if prior else 1.0, trust.watch(method.chooser, plan.noise)
+    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
+    _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, alarm)
-    until: Rule = budget(min(plan.budget, len(chosen.order)) if isinstance(chosen, InOrder) else plan.budget)
+    ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget
+    until: Rule = budget(max(1, min(plan.budget, ordered)))
     if plan.certain is not None:
         wanted = certain(rmse_at(plan.certain, peak), margin(method, trust), operator.kind.picture)
         until = either(until, wanted)
@@ -79,6 +87,26 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise) -> Parts:
         scout=None if alike else chooser, count=plan.count, seed=plan.seed,
     )  # fmt: skip
     return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
+
+
+def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
+    """The intensity range that all methods of a study are judged by: the first prior's."""
+    known = prior or next(filter(None, (prior_of(method, plan.device) for method in plan.methods)), None)
+    return known.peak if known else span
+
+
+def _check_moves(chooser: Posterior, alarm: Watch | None, prior: str | None) -> None:
+    """Raises, before the scan, where a card knows the moves of samples that are drawn otherwise."""
+    drawn = chooser.posterior if isinstance(chooser, Inflated) else chooser
+    warm = drawn.warm if isinstance(drawn, DiffusionPosterior) else None
+    if alarm is None or alarm.strange is None or warm is None:
+        return
+    known, drawn_now = len(alarm.strange.mean), MOVES * len(warm)
+    if known != drawn_now:
+        raise ValueError(
+            f"the card of prior {prior!r} has an alarm for samples of {known} moves, but they have "
+            f"{drawn_now} now; fit it again with `tomopilot bench alarm ... --into`"
+        )
 
 
 def prior_of(method: Method, device: str) -> Prior | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict
 
+from tomopilot.disk import typed
 from tomopilot.files.images import single_specs
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
@@ -50,6 +52,8 @@ class Plan:
     seed: int = 0
     device: str = "cpu"
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a study needs at least one image and one method")
@@ -75,10 +79,7 @@ class Plan:
 
     @staticmethod
     def from_json(text: str) -> "Plan":
-        fields = json.loads(text)
-        methods = tuple(Method(**method) for method in fields["methods"])
-        at = None if fields["at"] is None else tuple(fields["at"])
-        return Plan(**{**fields, "images": tuple(fields["images"]), "methods": methods, "at": at})
+        return typed(Plan, text, "the plan")
 
     def label(self, spec: str) -> str:
         """An image's name in tables: without its folder, where that is enough to tell it from the others."""

@@ -40,8 +40,10 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
     truth = truth_of(image, operator, plan.seed).to(plan.device)
     exact = Simulated(truth, operator, Gaussian(), finer=plan.finer).clean(torch.arange(len(operator)))
     noise = noise_of(plan.noise, exact, len(image.pixels))
-    instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer)
-    parts = assemble(plan, scan, operator, noise)
+    name = plan.label(scan.image)
+    instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer, name=name)
+    span = (image.shown.max() - image.shown.min()).item() or 1.0
+    parts = assemble(plan, scan, operator, noise, span)
     return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
 
 

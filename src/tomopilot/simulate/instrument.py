@@ -1,5 +1,7 @@
 """A stand-in for the beamline: measures a known image."""
 
+from collections import Counter
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,12 +13,14 @@ from tomopilot.randomness import stream
 
 
 class Simulated:
-    """Measures designs of `operator` on a known image; noise hangs on `seed` and the design alone.
+    """Measures designs of `operator` on a known image.
+
+    Its noise depends on `seed`, `name` (of the image), the design and how often that was measured before:
+    images of one study differ, repeats of one design differ, and the order of the designs does not matter.
 
     With `finer` above 1 the projections are computed on a grid that many times finer than the
-    reconstruction's, from
-    square pixels, and averaged over each detector bin, so that reconstruction cannot profit from sharing the
-    projector (the inverse crime). It needs a `Radon` operator.
+    reconstruction's, from square pixels, and averaged over each detector bin, so that reconstruction cannot
+    profit from sharing the projector (the inverse crime). It needs a `Radon` operator.
     """
 
     def __init__(
@@ -27,6 +31,7 @@ class Simulated:
         *,
         seed: int = 0,
         finer: int = 1,
+        name: str = "",
     ) -> None:
         if tuple(image.shape) != operator.image_shape:
             raise ValueError(
@@ -38,6 +43,7 @@ class Simulated:
                 f"a grid {finer} times finer was asked for; expected 1 or, for projections, more"
             )
         self.image, self.operator, self.noise, self.seed, self.finer = image, operator, noise, seed, finer
+        self.name, self._taken = name, Counter[int]()
 
     def clean(self, index: Tensor) -> Tensor:
         """Noiseless measurements of some designs, (n, *block)."""
@@ -45,7 +51,8 @@ class Simulated:
         if self.finer == 1 or not isinstance(self.operator, Radon):
             return self.operator[index].forward(image)[0]
         r, coarse = self.finer, self.operator
-        fine = Radon(r * coarse.size, coarse.angles[index.to(coarse.device)], r * coarse.bins)
+        angles = coarse.angles[index.to(coarse.device)]
+        fine = Radon(r * coarse.size, angles, r * coarse.bins, r * coarse.offset)
         return (
             fine.forward(image.repeat_interleave(r, 1).repeat_interleave(r, 2))[0]
             .unflatten(-1, (-1, r))
@@ -55,4 +62,6 @@ class Simulated:
 
     def __call__(self, design: int) -> Tensor:
         clean = self.clean(torch.tensor([design]))[0]
-        return self.noise.sample(clean, rng=stream(self.seed, "noise", design))
+        rng = stream(self.seed, "noise", self.name, design, self._taken[design])
+        self._taken[design] += 1
+        return self.noise.sample(clean, rng=rng)

@@ -1,0 +1,59 @@
+"""A run of `simulate` or `compare` as its record knows it, so that `resume` needs nothing else."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from tomopilot.disk import typed
+from tomopilot.files.archive import Archive
+from tomopilot.scan.plan import Plan
+
+FORMAT = 2  # of the record; runs of another are rejected
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for, by which command of which version."""
+
+    kind: Literal["simulate", "compare"]
+    plan: Plan
+    command: str
+    version: str
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+def begin(archive: Archive, run: Run) -> None:
+    """Writes into an empty record what is to be done."""
+    if archive.described("run") is not None:
+        raise ValueError(
+            f"{archive.path.parent} holds a run already: `tomopilot resume {archive.path.parent}`, or choose "
+            "another --out"
+        )
+    text = json.dumps(asdict(run))
+    archive.describe("run", {"format": FORMAT, "sha256": _digest(text), "run": text})
+
+
+def read(archive: Archive) -> Run:
+    """What is to be done; raises ValueError where it was changed, or written by another version."""
+    about, place = archive.described("run"), archive.path.parent
+    if about is None:
+        raise ValueError(
+            f"the run in {place} was stopped before it began; start it again with the same command"
+        )
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        maker = about.get("version", "unknown") if isinstance(about, dict) else "unknown"
+        raise ValueError(
+            f"the run in {place} was begun by another version of tomopilot ({maker}); resume it with that one"
+        )
+    text = about.get("run")
+    if not isinstance(text, str) or _digest(text) != about.get("sha256"):
+        raise ValueError(f"the plan of the run in {place} was changed since it was begun; start a new run")
+    return typed(Run, text, f"the plan of the run in {place}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
