@@ -161,7 +161,16 @@ def test_simulate(tmp_path, rng, case):
 
 def test_headline(tmp_path, rng):
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng)]}, [one_picture(rng)])
-    assert "3 measurements, 23.4 dB, 6.8 s" in read(tmp_path).words
+    assert "3 measurements, 23.4 dB, 6.8 s of choosing" in read(tmp_path).words
+
+
+def test_an_alarm_is_in_the_headline_and_explained(tmp_path, rng):
+    alarmed = one_image(rng) | {"alarm": 2, "alarm_by": "strangeness", "stopped": "the budget of 3 was spent"}
+    simulate_report(tmp_path, SETTINGS | {"images": [alarmed]}, [one_picture(rng)])
+    page = read(tmp_path)
+    assert "3 measurements, 23.4 dB, 6.8 s of choosing, ALARM at measurement 2" in page.words
+    assert "ended because the budget of 3 was spent" in page.text
+    assert "From there on, angles were taken in uniform order" in page.text
 
 
 def test_what_was_not_judged_is_a_dash(tmp_path, rng):

@@ -119,6 +119,7 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     from tomopilot.files.archive import Archive
     from tomopilot.report.leave import leave_comparison, leave_simulation
     from tomopilot.scan.follow import RECORD, follow_all
+    from tomopilot.scan.notices import after, before
     from tomopilot.scan.plan import check_size
     from tomopilot.scan.run import read
     from tomopilot.scan.summary import in_order
@@ -130,6 +131,8 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     with closing(Archive(out / RECORD)) as archive:
         run = read(archive)
         plan, rows = run.plan, []
+        for line in before(plan):
+            typer.echo(line, err=True)
         with bar(len(plan.scans) * plan.budget, run.kind) as report:
             for row in follow_all(plan, out / RECORD, workers):
                 rows.append(row)
@@ -146,4 +149,6 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
         table_of_steps(rows)
     else:
         table_of_methods(summary["methods"], len(plan.images))
+    for line in after(summary["images"], summary["kind"]["noun"]):
+        typer.echo(line, err=True)
     typer.echo(f"report: {out / 'report.html'}", err=as_json)

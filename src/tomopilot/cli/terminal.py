@@ -77,4 +77,5 @@ def sentence(row: dict[str, Any], budget: int) -> str:
     quality = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
     unit = row.get("setting_unit", "degrees").replace("degrees", "deg")
     measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} {unit}"
-    return f"{measured}{quality}, {row['seconds']:.1f} s"
+    alarm = f", ALARM by {row['alarm_by']}" if row["alarm"] == row["count"] else ""
+    return f"{measured}{quality}, {row['seconds']:.1f} s{alarm}"

@@ -19,11 +19,12 @@ from tomopilot.report.page import (
     write_page,
 )
 from tomopilot.report.plots import Pictures
+from tomopilot.scan.notices import REASONS
 
-REASONS = {  # of an alarm
-    "surprise": "it was not what the samples predicted",
-    "strangeness": "the prior pulls at the samples as it does not at images it knows",
-}
+SURPRISE = (
+    '<p class="note">Surprise: squared error of the predicted measurement, over the error expected '
+    "from spread and noise; about 1 where the prior holds.</p>"
+)
 SHOWN = 8  # images with full panels; the table has them all
 COLUMNS = {  # of the table of steps: key -> heading, format
     "psnr": ("PSNR (dB)", ".2f"),
@@ -61,7 +62,11 @@ def scan_headline(images: list[dict]) -> str:
     if psnrs:
         early = f" after {psnrs[0][1]}" if not many and psnrs[0][1] < counts[0] else ""
         words += [f"{mean(psnr for psnr, _ in psnrs):.1f} dB{early}" + " on average" * many]
-    return ", ".join([*words, duration(mean(times)) + " per image" * many])
+    words += [duration(mean(times)) + " per image" * many + " of choosing"]
+    alarms = [image["alarm"] for image in images if image.get("alarm")]
+    if alarms:
+        words += [f"ALARM in {len(alarms)} of them" if many else f"ALARM at measurement {alarms[0]}"]
+    return ", ".join(words)
 
 
 def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: dict) -> str:
@@ -76,7 +81,7 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: d
     return "\n".join(
         [
             f'<h2 id="image-{i}">{name}</h2>',
-            f'<p class="note">{escape(scan_headline([image]))}{split(image)}</p>',
+            f'<p class="note">{escape(scan_headline([image]))}{ending(image)}{split(image)}</p>',
             alarm(image, kind),
             figure(
                 out,
@@ -122,7 +127,8 @@ def table_of_steps(image: dict, kind: dict) -> str:
         for n, setting in enumerate(image["settings"], 1)
     ]
     heads += [head for head, _ in columns.values()]
-    return f"<details open><summary>Every measurement</summary>{table(heads, steps)}</details>"
+    explained = SURPRISE if "surprise" in columns else ""
+    return f"<details open><summary>Every measurement</summary>{table(heads, steps)}{explained}</details>"
 
 
 def setting_head(kind: dict) -> str:
@@ -161,9 +167,15 @@ def show_final(image: dict, key: str) -> str:
     return show(last[0], COLUMNS[key][1]) + early
 
 
+def ending(image: dict) -> str:
+    return f"; ended because {escape(image['stopped'])}" if image.get("stopped") else ""
+
+
 def split(image: dict) -> str:
-    times = [f"{escape(str(part))} {duration(s)}" for part, s in (image.get("split") or {}).items()]
-    return "; with all estimates: " * bool(times) + ", ".join(times)
+    """Where the time went, estimates included."""
+    parts = image.get("split") or {}
+    times = ", ".join(f"{escape(str(part))} {duration(s)}" for part, s in parts.items())
+    return f"; {duration(sum(parts.values()))} in all with estimates: {times}" if parts else ""
 
 
 def alarm(image: dict, kind: dict) -> str:

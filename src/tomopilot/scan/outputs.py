@@ -21,6 +21,7 @@ from tomopilot.measure.kind import ROW, Kind
 from tomopilot.measure.operator import Operator
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.judge import Row
+from tomopilot.scan.notices import stopped
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of, summarise
@@ -40,7 +41,7 @@ LISTS = (
 )  # fmt: skip
 
 
-def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def scan_entry(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """One scan: names, and lists as long as the number of measurements (None where it was not judged)."""
     first = rows[0]
     return {
@@ -48,6 +49,7 @@ def scan_entry(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "designs": [row["design"] for row in rows],
         "settings": [row["setting"] for row in rows],
         "setting_unit": first.get("setting_unit", "degrees"),
+        "stopped": stopped(plan, method_of(first), len(rows), kind_of(plan).noun),
         "alarm": rows[-1]["alarm"],
         "alarm_by": rows[-1]["alarm_by"],
         **{key: [row[key] for row in rows] for key in LISTS},
@@ -82,7 +84,7 @@ def simulation(plan: Plan, facts: Mapping[str, str], archive: Archive) -> dict[s
     if method.prior:
         low, high = read_card(folder_of(method.prior))["range"]
         summary["range"] = [0.0 if kind_of(plan) is ROW else low, high]
-    return summary | {"images": [scan_entry(archive.steps(scan.key)) for scan in plan.scans]}
+    return summary | {"images": [scan_entry(plan, archive.steps(scan.key)) for scan in plan.scans]}
 
 
 def comparison(plan: Plan, facts: Mapping[str, str], rows: list[Row]) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def comparison(plan: Plan, facts: Mapping[str, str], rows: list[Row]) -> dict[st
     for row in rows:
         own.setdefault((row["image"], method_of(row)), []).append(row)
     found = {"methods": summarise(plan, rows), "setting_unit": kind_of(plan).unit}
-    return described(plan, facts) | found | {"images": [scan_entry(scan) for scan in own.values()]}
+    return described(plan, facts) | found | {"images": [scan_entry(plan, scan) for scan in own.values()]}
 
 
 def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, Any]) -> None:
