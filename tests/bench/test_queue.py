@@ -1,6 +1,7 @@
 """A queue of trainings: goes on by itself, and is refused before anything is trained where it is wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from tomopilot.bench.queue import read_queue
 from tomopilot.prior.checkpoint import load_prior
 from tomopilot.prior.train import read_history
+from tomopilot.prior.training import read_training
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 RECIPE = """
 name = "{name}"
@@ -49,6 +53,23 @@ def test_each_prior_has_its_hours_and_its_last_stretch(queue, tmp_path):
     finished = load_prior(tmp_path / "second" / "final").card
     assert finished["steps"] == 2 and finished["started_from"]["name"] == "first"
     assert (tmp_path / "second" / "final" / "samples.png").is_file()
+
+
+def test_a_card_describes_the_images_it_was_trained_on(queue, tmp_path):
+    """What the queue says of them, and no recipe that others may use."""
+    about = '[prior.card]\nlicence = "CC0"\n'
+    queue.write_text(PRIOR.format(name="first") + about + PRIOR.format(name="second"))
+    first, second = read_queue(queue, tmp_path)
+    steps(first, tmp_path / "first"), steps(second, tmp_path / "second")
+    cards = [load_prior(tmp_path / name).card for name in ("first", "second")]
+    assert [card.get("licence") for card in cards] == ["CC0", None]
+    assert [card["images"] for card in cards] == [["images.npy"]] * 2
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*-*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_say_nothing_of_anybody_s_data(recipe):
+    _, card = read_training(recipe)
+    assert not {"data", "licence", "pixel_size", "images"} & card.keys()
 
 
 def test_a_queue_goes_on_where_it_was(queue, tmp_path):

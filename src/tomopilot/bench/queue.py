@@ -20,7 +20,7 @@ from tomopilot.prior.training import Training, read_training
 from tomopilot.report.prior_sheet import report_prior
 
 KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
-MORE = {"start_from": str, "kept": str}
+MORE = {"start_from": str, "kept": str, "card": dict}  # card: what it says of these images
 HELD = 20  # without validation images, every so many-th image is held back
 
 
@@ -73,6 +73,11 @@ class Task:
             )
         return images
 
+    @property
+    def described(self) -> list[str]:
+        """The files that were trained on, as the card names them, without their place."""
+        return [Path(spec).name for spec in self.images]
+
     def stretch(self, out: Path, origin: Mapping[str, Any], device: str) -> Iterator[Progress]:
         """Begins or goes on, until the hours are over or the recipe's last step is done."""
         if self.kept is not None and not (out / STATE).is_file():
@@ -100,7 +105,7 @@ class Task:
     ) -> Iterator[Progress]:
         images, groups, chances, held = self.slices
         start = None if self.start_from is None else load_prior(self.start_from, device)
-        card = {**self.card, "seed": training.seed, **origin}
+        card = {**self.card, "images": self.described, "seed": training.seed, **origin}
         if start is not None:
             card["started_from"] = lineage(start.card)
         yield from train(
@@ -152,6 +157,7 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path
     *images, validation = files
     origin = None if start is None else out / start / FINISHED
     training = replace(training, steps=0)
+    card |= table.get("card", {})
     return Task(training, card, tuple(images), validation, table["hours"], origin, kept)
 
 
