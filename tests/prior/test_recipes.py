@@ -1,6 +1,7 @@
 """Recipes and the priors that were made by them."""
 
 import json
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,8 +35,12 @@ def test_a_prior_is_what_its_recipe_says(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_whole_images_and_says_what_they_are(name):
+    """Its data and licence are in the queue, beside the images that they belong to."""
     training, facts = read_training(RECIPES[name])
-    assert {"unit", "data", "licence", "image_size"} <= facts.keys() and facts["name"] == name
+    assert {"unit", "image_size"} <= facts.keys() and facts["name"] == name
+    tables = tomllib.loads((RECIPES[name].parent / "queue.toml").read_text())["prior"]
+    (own,) = [table for table in tables if table["recipe"] == RECIPES[name].name]
+    assert {"data", "licence"} <= own["card"].keys()
     assert training.crop == facts["image_size"] and training.early["crop"] < training.crop
     weights = sum(value.numel() for value in build_network(training.network).parameters())
     assert weights < 8e6

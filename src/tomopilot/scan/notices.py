@@ -44,8 +44,8 @@ def watching(prior: str, chooser: str, noise: str) -> str:
 def after(images: list[dict[str, Any]], noun: str) -> list[str]:
     """The alarms of finished scans, and what they changed."""
     return [
-        f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}; from there, "
-        f"{noun}s were taken in uniform order"
+        f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}; "
+        f"from there, {noun}s were taken in uniform order"
         for image in images
         if image["alarm"]
     ]
