@@ -103,7 +103,7 @@ def test_simulate_summary(first, tiny, pictures):
     assert named == (str(tiny), "auto", "variance", "relative:0.01", 3)
     assert scan["settings"] == pytest.approx([180 / ANGLES * design for design in scan["designs"]])
     assert scan["seconds"][-1] == 0 and min(scan["seconds"][:-1]) > 0
-    assert scan["choose_evaluations"] == [3 * 15, 3 * 2, 3 * 2, 0]  # cold, then from the earlier samples
+    assert scan["choose_evaluations"] == [3 * 15, 3 * 3, 3 * 3, 0]  # cold, then from the earlier samples
     assert scan["estimate_evaluations"] == [3 * 5] * BUDGET
     both = zip(scan["choose_evaluations"], scan["estimate_evaluations"], strict=True)
     assert scan["network_evaluations"] == [sum(pair) for pair in both]
@@ -364,7 +364,7 @@ def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
     """A card that knows other moves: the first samples that were taken up again are strange."""
     wary = shutil.copytree(tiny, tmp_path / "strange")
     card = json.loads((wary / "card.json").read_text())
-    known = {"mean": 6 * [50.0], "precision": [[float(i == j) for i in range(6)] for j in range(6)]}
+    known = {"mean": 9 * [50.0], "precision": [[float(i == j) for i in range(9)] for j in range(9)]}
     card["trust"] = {
         "strangeness": {
             "scout": {**known, "drift": 0.0, "threshold": 1.0, "noise": "relative:0.01", "until": 9}

@@ -63,7 +63,7 @@ def scout(guidance: Callable[..., Guidance]) -> Make:
         prior,
         guidance(**options),
         logarithmic(5 * scale, 0.06 * scale, 15),
-        warm=logarithmic(0.7 * scale, 0.06 * scale, 2),
+        warm=logarithmic(0.7 * scale, 0.06 * scale, 3),
         refresh=24,
     )
 
