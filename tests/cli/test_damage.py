@@ -14,7 +14,7 @@ SHORT, LONG = 12, 50
 
 @pytest.fixture(scope="module")
 def words(tiny, pictures) -> tuple[object, ...]:
-    short = ("--budget", 4, "--angles", 20, "--count", 2, "--start", 1)
+    short = ("--budget", 4, "--angles", 20, "--count", 2, "--start", 1, "--at", "all")
     return ("simulate", f"{pictures}::0", "--prior", tiny, "--posterior", "soft(steps=3)", *short)
 
 

@@ -19,7 +19,7 @@ from tomopilot.scan.virtual import truth_of
 from .conftest import NETWORK
 
 pytestmark = pytest.mark.usefixtures("few_levels")
-SHORT = ("--operator", "mri", "--count", 3, "--device", "cpu")
+SHORT = ("--operator", "mri", "--count", 3, "--at", "all", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")

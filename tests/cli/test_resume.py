@@ -27,7 +27,10 @@ warmup = 5
 @pytest.fixture(scope="module")
 def words(tiny, pictures) -> tuple[object, ...]:
     """An adaptive scan of one picture with the paper's posterior."""
-    image, short = f"{pictures}::0", ("--budget", BUDGET, "--angles", 20, "--count", 2, "--start", 1)
+    image, short = (
+        f"{pictures}::0",
+        ("--budget", BUDGET, "--angles", 20, "--count", 2, "--start", 1, "--at", "all"),
+    )
     return ("simulate", image, "--prior", tiny, *short)
 
 

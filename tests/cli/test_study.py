@@ -43,7 +43,7 @@ FACTS = [
 LISTS = ["designs", "settings", "psnr", "ssim", "rmse", "spread", "seconds", "network_evaluations"]
 TIMES = {"seconds", "estimate_seconds", "split"}
 BUDGET, ANGLES = 4, 20
-SHORT = ("--budget", BUDGET, "--angles", ANGLES, "--count", 3, "--start", 1, "--device", "cpu")
+SHORT = ("--budget", BUDGET, "--angles", ANGLES, "--count", 3, "--start", 1, "--at", "all", "--device", "cpu")
 
 
 pytestmark = pytest.mark.usefixtures("few_steps")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 KNOWN = "auto, soft, hard, dps, prox, moments, fbp, tv (mri: inpaint, zero-filled), soft(steps=20), or a:b"
+FEW = tuple(5 * 2**i for i in range(20))  # measurements to judge at
 ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
 
 Images = Annotated[
@@ -63,7 +64,10 @@ def scan_options(
     ] = 1,
     at: Annotated[
         str | None,
-        typer.Option(help="Judge after these many measurements and at the end only, e.g. 5,10,20."),
+        typer.Option(
+            help="Judge after these many measurements, e.g. 5,10,20, and at the end; default: 5, 10, 20, 40 "
+            "and so on. all: after each one, which takes longer."
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -110,4 +114,15 @@ def counts(text: str | None) -> tuple[int, ...] | None:
 def settings(options: dict[str, Any]) -> dict[str, Any]:
     """What a plan is told of the options of a scan."""
     known = {key: value for key, value in options.items() if key not in ("prior", "workers", "as_json")}
-    return {**known, "at": counts(options["at"]), "priors": options["prior"] or ()}
+    return {**known, "at": judged(options["at"], options["budget"]), "priors": options["prior"] or ()}
+
+
+def judged(text: str | None, budget: int) -> tuple[int, ...] | None:
+    """After how many measurements an estimate is made and judged, besides the last; None: after each.
+
+    >>> judged(None, 50), judged("3,7", 50), judged("all", 50)
+    ((5, 10, 20, 40), (3, 7), None)
+    """
+    if text is None:
+        return tuple(count for count in FEW if count <= budget)
+    return None if text == "all" else counts(text)
