@@ -21,8 +21,8 @@ from tomopilot.report.page import (
 from tomopilot.report.plots import Pictures
 
 REASONS = {  # of an alarm
-    "surprise": "it was not what the samples predicted",
-    "strangeness": "the prior pulls at the samples as it does not at images it knows",
+    "surprise": "the measurement differed from what the samples predicted",
+    "strangeness": "the prior moves the samples in a way it does not move images it knows",
 }
 SHOWN = 8  # images with full panels; the table has them all
 COLUMNS = {  # of the table of steps: key -> heading, format
