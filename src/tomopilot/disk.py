@@ -24,7 +24,7 @@ def check_file(path: Path, largest: int | None = None) -> None:
     try:
         found = path.stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
-        raise OSError("does not exist, or may not be looked at") from None
+        raise OSError("does not exist, or cannot be accessed") from None
     for test, kind in KINDS.items():
         if test(found.st_mode):
             raise OSError(f"is {kind}, not a file")

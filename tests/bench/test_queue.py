@@ -115,9 +115,9 @@ def test_a_queue_is_not_of_another_recipe(queue, tmp_path):
 WRONG = {
     "first.toml": ("other.toml", "other.toml"),
     "images.npy": ("gone.npy", "gone.npy.*TOMOPILOT_DATA"),
-    'start_from = "first"': ('start_from = "third"', "'third', which is not trained before"),
+    'start_from = "first"': ('start_from = "third"', "'third', which no earlier entry trains"),
     "hours = 1e-9": ("hour = 1e-9", "lacks 'hours'"),
-    "hours": ('kept = "gone"\nhours', "gone is named in the queue .* holds no prior"),
+    "hours": ('kept = "gone"\nhours', "gone is named in the queue .* contains no prior"),
     'validation = "images.npy"': ("validation = 3", "validation = 3"),
     "[[prior]]": ("[[priors]]", r"no \[\[prior\]\]"),
     "[[": ("[[[", "cannot be read"),

@@ -216,5 +216,5 @@ def test_refused(words, said, call, tmp_path):
 def test_results_are_not_overwritten(call, tmp_path):
     (tmp_path / "results.csv").write_text("mine")
     outcome = call("bench", "calibration", "phantom:chip", "--out", tmp_path, "--device", "cpu")
-    assert outcome.status == 2 and "holds results already" in outcome.err
+    assert outcome.status == 2 and "already contains results" in outcome.err
     assert (tmp_path / "results.csv").read_text() == "mine"

@@ -87,7 +87,7 @@ def test_much_damage(call, whole, half, tmp_path):
 
 
 EDITS = {
-    "changed since it was begun": lambda about: {**about, "run": about["run"].replace("20", "30")},
+    "changed after the run started": lambda about: {**about, "run": about["run"].replace("20", "30")},
     "by another version": lambda about: {"plan": "{}", "version": "0.0.9"},
     "by another version of tomopilot (unknown)": lambda about: 5,
 }

@@ -147,7 +147,7 @@ REFUSED = {
     "fbp is for projections only; mri takes soft": ("--posterior", "fbp"),
     "tv is for projections only": ("--posterior", "tv"),
     "k-space has none; leave --bins out": ("--bins", 40),
-    "photons are counted of projections": ("--noise", "poisson:1e4"),
+    "photons are counted in projections": ("--noise", "poisson:1e4"),
 }
 
 
@@ -222,4 +222,4 @@ def test_calibration_of_complex_samples(call, brain, pictures, tmp_path):
 def test_speed_is_measured_of_projections(call, brain, pictures, tmp_path):
     words = ("--operator", "mri", "--prior", brain, "--out", tmp_path / "run", "--quick", "--at", 2)
     outcome = call("bench", "speed", f"{pictures}::0", *words)
-    assert outcome.status == 2 and "speed is measured of projections" in outcome.err
+    assert outcome.status == 2 and "speed is measured with projections" in outcome.err

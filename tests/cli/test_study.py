@@ -374,7 +374,7 @@ def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
     out = command("simulate", "--prior", wary)
     (scan,) = numbers_of(out)
     assert scan["alarm_by"] == "strangeness" and scan["alarm"] == 3
-    assert "the prior pulls at the samples" in (out / "report.html").read_text()
+    assert "the prior moves the samples" in (out / "report.html").read_text()
 
 
 def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):

@@ -31,7 +31,7 @@ def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
     """
     logs = [math.log(value) for surprises in scanned for value in surprises if value]
     if len(logs) < 2:
-        raise ValueError(f"an alarm cannot be fitted to {len(logs)} predicted measurements; scan longer")
+        raise ValueError(f"{len(logs)} predicted measurements are too few to fit an alarm; scan longer")
     drift = mean(logs) + stdev(logs)
     quiet = Alarm(drift, math.inf)
     peaks = sorted(quiet.peak(surprises) for surprises in scanned)
@@ -78,7 +78,7 @@ class Alarms:
     def __post_init__(self) -> None:
         if len(self.plan.methods) > 1:
             raise ValueError(
-                f"an alarm belongs to one prior and posterior, but {len(self.plan.methods)} were named; "
+                f"an alarm is fitted for one prior and posterior, but {len(self.plan.methods)} were given; "
                 "study one at a time"
             )
 

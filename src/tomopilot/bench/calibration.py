@@ -109,7 +109,9 @@ class Calibration:
                     f"{method.estimator} gives one image, calibration needs samples; name another posterior"
                 )
         if self.plan.count < 2:
-            raise ValueError(f"calibration of {self.plan.count} sample; ask for a --count of at least 2")
+            raise ValueError(
+                f"calibration needs samples to compare, not {self.plan.count}: use a --count of at least 2"
+            )
 
     def __len__(self) -> int:
         return len(self.plan.scans) * (len(self.plan.at) if self.plan.at else self.plan.budget)

@@ -19,7 +19,9 @@ TARGETS = (24.0, 26.0, 28.0, 30.0, 32.0, 34.0, 36.0)  # dB
 def fit(ratios: list[float]) -> float:
     """The margin that covers a share `SURE` of real over expected errors."""
     if len(ratios) < 2:
-        raise ValueError(f"a margin cannot be fitted to {len(ratios)} judged estimates; judge at more counts")
+        raise ValueError(
+            f"{len(ratios)} judged estimates are too few to fit a margin; judge at more counts with --at"
+        )
     return quantiles(ratios, n=round(1 / (1 - SURE)), method="inclusive")[-1]
 
 

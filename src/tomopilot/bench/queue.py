@@ -57,7 +57,7 @@ class Task:
         if self.validation is not None:
             return Slices(images, groups, chances, self._read([self.validation]))
         if len(images) < 2:
-            raise ValueError("one training image was given; name more, or others with --validation")
+            raise ValueError("only one training image was given; name more, or use --validation")
         some = [i for i in range(len(images)) if i % HELD]
         groups = groups and [groups[i] for i in some]
         return Slices([images[i] for i in some], groups, [chances[i] for i in some], images[::HELD])
@@ -144,16 +144,16 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path
     start = table.get("start_from")
     if start is not None and start not in before:
         raise ValueError(
-            f"{card['name']} in the queue {path} starts from {start!r}, which is not trained before it"
+            f"{card['name']} in the queue {path} starts from {start!r}, which no earlier entry trains"
         )
     data = data_folder(path)
     files = [str(data / name) for name in (*table["images"], table["validation"])]
     missing = [name for name in files if not Path(name.partition("::")[0]).is_file()]
     if missing:
-        raise ValueError(f"{missing[0]} is named in the queue {path}, but is not there; set TOMOPILOT_DATA")
+        raise ValueError(f"{missing[0]} is named in the queue {path}, but does not exist; set TOMOPILOT_DATA")
     kept = path.parent / table["kept"] if "kept" in table else None
     if kept is not None and not (kept / "prior.safetensors").is_file():
-        raise ValueError(f"{kept} is named in the queue {path}, but holds no prior")
+        raise ValueError(f"{kept} is named in the queue {path}, but contains no prior")
     *images, validation = files
     origin = None if start is None else out / start / FINISHED
     training = replace(training, steps=0)
@@ -169,4 +169,4 @@ def _check_keys(path: Path, table: Mapping[str, Any]) -> None:
             raise ValueError(f"a prior in the queue {path} has {key} = {table[key]!r}, of the wrong type")
     if unknown := sorted(set(table) - set(KEYS | MORE)):
         known = ", ".join(KEYS | MORE)
-        raise ValueError(f"the queue {path} has the unknown key {unknown[0]!r}; known are {known}")
+        raise ValueError(f"the queue {path} has the unknown key {unknown[0]!r}; the known ones are {known}")

@@ -60,7 +60,9 @@ class Entry(NamedTuple):
 def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
     """quick: the smallest sizes, to see that it runs; large: images up to 1024 x 1024."""
     if plan.operator != "radon":
-        raise ValueError(f"speed is measured of projections, not of {plan.operator}; leave --operator out")
+        raise ValueError(
+            f"speed is measured with projections, not with {plan.operator}; leave --operator out"
+        )
     if extent == "quick":
         return Speed(plan, samples=(2,), measured=(3,), solved=(2, 4), sizes=(16, 24), grown=(16,), repeats=1)
     if extent == "large":
@@ -70,15 +72,15 @@ def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
 
 STUDIES = {
     "calibration": Entry(
-        "coverage, CRPS, rank of the truth and spread over error of the samples, by number of measurements",
+        "coverage, CRPS, rank of the truth and spread over error, by number of measurements",
         lambda plan, *_: Calibration(plan), None, "auto",
     ),
     "alarm": Entry(
-        "surprise of each measurement, false alarms, and delay of the alarm on foreign images",
+        "surprise of each measurement, false alarms, and delay of alarms on images of other kinds",
         lambda plan, _, foreign: Alarms(plan, foreign), "variance", "auto", start=4,
     ),
     "certain": Entry(
-        "error that samples expect against the estimate's real one, and what stopping by it misses",
+        "error predicted by the samples against the real one, and how often stopping by it is too early",
         lambda plan, *_: Certainty(plan), "variance", "auto", start=4,
     ),
     "speed": Entry(

@@ -38,4 +38,4 @@ def _version(asked: bool) -> None:
 def _tomopilot(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
-    """An autopilot for tomographic acquisition: it chooses what to measure next, while the scan runs."""
+    """An autopilot for tomographic acquisition: it chooses the next measurement while the scan runs."""

@@ -20,11 +20,9 @@ def bench(
         str | None, typer.Argument(help="calibration, alarm, certain or speed; see --list.")
     ] = None,
     images: Annotated[
-        list[str] | None, typer.Argument(help="As for simulate; speed takes the first, or a phantom.")
+        list[str] | None, typer.Argument(help="As for simulate; speed uses only the first, or a phantom.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="New folder for everything the study leaves behind.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for all files of the study.")] = None,
     prior: Prior = None,
     operator: Operator = "radon",
     posteriors: Annotated[
@@ -32,23 +30,25 @@ def bench(
     ] = None,
     count: Count = 10,
     noise: Noise = "relative:0.01",
-    at: Annotated[str, typer.Option(help="Numbers of measurements to judge at.")] = "5,10,20,40",
+    at: Annotated[str, typer.Option(help="Numbers of measurements at which to judge.")] = "5,10,20,40",
     foreign: Annotated[
         list[str] | None, typer.Option(help="Images that should raise the alarm (repeatable).")
     ] = None,
     into: Annotated[
-        Path | None, typer.Option(help="Folder of a prior whose card takes up what the study fitted.")
+        Path | None, typer.Option(help="Folder of a prior; the fitted values are written into its card.")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
-    large: Annotated[bool, typer.Option("--large", help="Speed of images up to 1024 x 1024 too.")] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="Also measure speed on images up to 1024 x 1024.")
+    ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Speed of tiny images, to see that it runs.")
+        bool, typer.Option("--quick", help="Measure speed on tiny images, as a quick check.")
     ] = False,
     known: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how good a method is: how honest its samples, how fast its steps.
+    """Measure how honest the samples are, and how fast the steps.
 
     Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
     """
@@ -64,7 +64,7 @@ def bench(
             typer.echo(f"{name:12} {entry.about}")
         return
     if study is None or out is None:
-        raise ValueError(f"name a study ({', '.join(STUDIES)}) and its folder: bench STUDY IMAGES --out DIR")
+        raise ValueError(f"give a study ({', '.join(STUDIES)}) and a folder: bench STUDY IMAGES --out DIR")
     check_names("study", [study], STUDIES)
     entry, at_counts = STUDIES[study], counts(at)
     assert at_counts
@@ -79,7 +79,7 @@ def bench(
     others = tuple(single for spec in foreign or () for single in single_specs(spec))
     work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
     if (out / "results.csv").exists():
-        raise ValueError(f"{out} holds results already; choose another --out")
+        raise ValueError(f"{out} already contains results; choose another --out")
     if into is not None:
         read_card(into)
     writable(out)

@@ -1,4 +1,4 @@
-"""Options that several commands share, each said once."""
+"""Options that several commands share, each defined once."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMM
 Images = Annotated[
     list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
 ]
-Out = Annotated[Path, typer.Option(help="New folder for everything the run leaves behind.")]
+Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
 Prior = Annotated[
     list[str] | None,
     typer.Option(
@@ -26,15 +26,15 @@ Prior = Annotated[
 Operator = Annotated[
     str,
     typer.Option(
-        help="What is measured: radon (projections) or mri (k-space rows of the image, taken as a magnitude, "
-        "with a random smooth phase derived from the seed)."
+        help="What is measured: radon (projections) or mri (k-space rows; a real image is a magnitude "
+        "that gets a random smooth phase derived from the seed)."
     ),
 ]
-Count = Annotated[int, typer.Option(help="Posterior samples.")]
+Count = Annotated[int, typer.Option(help="Number of posterior samples.")]
 Noise = Annotated[str, typer.Option(help="none, relative:0.01, gaussian:STD or poisson:I0.")]
 Seed = Annotated[int, typer.Option(help="Seed from which all randomness is derived.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Workers = Annotated[int, typer.Option(help="Scans at the same time, sharing the cores.")]
+Workers = Annotated[int, typer.Option(help="Number of scans at the same time; they share the cores.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -50,17 +50,22 @@ def scan_options(
     start: Annotated[
         int,
         typer.Option(
-            help="Measurements before the policy adapts: angles in uniform order, k-space rows about the "
+            help="Measurements before the policy adapts: angles in uniform order, k-space rows around the "
             "centre."
         ),
     ] = 4,
     certain: Annotated[
         float | None,
-        typer.Option(help="Stop before the budget once this PSNR (dB) is expected; needs a fitted prior."),
+        typer.Option(
+            help="Stop before the budget once this PSNR (dB) is expected; needs a prior with a fitted margin."
+        ),
     ] = None,
     noise: Noise = "relative:0.01",
     finer: Annotated[
-        int, typer.Option(help="Simulate on a grid this many times finer (above 1: no inverse crime).")
+        int,
+        typer.Option(
+            help="Simulate on a grid this many times finer; above 1, this avoids the inverse crime."
+        ),
     ] = 1,
     at: Annotated[
         str | None,
@@ -99,7 +104,7 @@ def words(text: str | None) -> list[str]:
     """
     found = [word.strip() for word in re.split(r",(?![^()]*\))", text or "") if word.strip()]
     if text is not None and not found:
-        raise ValueError(f"{text!r} names nothing; expected words with commas between them")
+        raise ValueError(f"{text!r} is empty; expected names separated by commas")
     return found
 
 
@@ -112,7 +117,7 @@ def counts(text: str | None) -> tuple[int, ...] | None:
 
 
 def settings(options: dict[str, Any]) -> dict[str, Any]:
-    """What a plan is told of the options of a scan."""
+    """The options of a scan that go into its plan."""
     known = {key: value for key, value in options.items() if key not in ("prior", "workers", "as_json")}
     return {**known, "at": judged(options["at"], options["budget"]), "priors": options["prior"] or ()}
 

@@ -28,4 +28,4 @@ def writable(out: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OSError(f"the output folder {out} cannot be written ({error}); choose another --out") from None
+        raise OSError(f"cannot write to the output folder {out} ({error}); choose another --out") from None

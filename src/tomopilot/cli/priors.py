@@ -11,7 +11,7 @@ SHOWN = ("image_size", "unit", "images_seen", "validation_loss", "hardware", "li
 
 
 def priors(as_json: AsJson = False) -> None:
-    """List the known priors with their cards.
+    """List the known priors and their cards.
 
     Example: tomopilot priors
     """

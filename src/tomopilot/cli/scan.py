@@ -38,7 +38,7 @@ def simulate(
     policy: Annotated[str, typer.Option(help=f"{ORDER}.")] = "variance",
     **options: Any,
 ) -> None:
-    """A virtual scan of known images.
+    """Simulate a scan of known images.
 
     Example: tomopilot simulate phantom:chip --budget 15 --out runs/first
     """
@@ -59,13 +59,13 @@ def compare(
     ] = None,
     policies: Annotated[
         str | None,
-        typer.Option(help=f"Comma-separated: {ORDER}; default: variance,uniform, for mri low-to-high too."),
+        typer.Option(help=f"Comma-separated: {ORDER}; default: variance,uniform, for mri also low-to-high."),
     ] = None,
     **options: Any,
 ) -> None:
-    """All posteriors with all policies on all images: same seeds, same noise.
+    """Compare posteriors and policies on the same images, with the same seeds and noise.
 
-    fbp and tv give no samples, so they follow the fixed orders among the policies only.
+    fbp and tv give no samples, so they are combined with fixed orders only.
 
     Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --out runs/compare
     """
@@ -77,7 +77,7 @@ def resume(
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with an interrupted simulate or compare; nothing measured is measured again.
+    """Continue an interrupted simulate or compare; nothing is measured twice.
 
     Example: tomopilot resume runs/first
     """
@@ -103,7 +103,7 @@ def _start(
 
 
 def _begin(out: Path, kind: Kind, plan: "Plan") -> None:
-    """Keeps what the run is, so that `resume` needs nothing else."""
+    """Records the run, so that `resume` needs nothing else."""
     from tomopilot.files.archive import Archive
     from tomopilot.scan.follow import RECORD
     from tomopilot.scan.run import Run, begin
@@ -126,7 +126,7 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
 
     check_size("workers", workers)
     if not (out / RECORD).is_file():
-        raise ValueError(f"{out} holds no run of simulate or compare; name the folder given to --out")
+        raise ValueError(f"{out} contains no run of simulate or compare; give the folder used as --out")
     sweep(out)
     with closing(Archive(out / RECORD)) as archive:
         run = read(archive)

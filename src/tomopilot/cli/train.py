@@ -19,36 +19,44 @@ if TYPE_CHECKING:
 
 def train(
     out: Out,
-    images: Annotated[list[str] | None, typer.Argument(help="As for simulate; all square.")] = None,
+    images: Annotated[list[str] | None, typer.Argument(help="As for simulate; all must be square.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file; see recipes/chip-128.toml.")] = None,
     validation: Annotated[
-        str | None, typer.Option(help="Images kept from training; default: every 20th.")
+        str | None, typer.Option(help="Images kept for validation; default: every 20th.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Overrides the recipe's number of steps.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")
+        bool, typer.Option("--resume", help="Continue an interrupted training in --out.")
     ] = False,
     hours: Annotated[
-        float | None, typer.Option(help="Stop after so many hours of one core (all runs together).")
+        float | None, typer.Option(help="Stop after this many hours of one core (all runs together).")
     ] = None,
     finish: Annotated[
         bool,
         typer.Option(
-            "--finish", help="From where the training in --out stands, let the learning rate fall to 0."
+            "--finish",
+            help="Let the learning rate fall to 0, from the present state of the training in --out.",
         ),
     ] = False,
     queue: Annotated[
-        Path | None, typer.Option(help="Train what this file lists, one after the other; resumes by itself.")
+        Path | None,
+        typer.Option(
+            help="Train the priors listed in this file, one after the other; resumes automatically."
+        ),
     ] = None,
-    start_from: Annotated[str | None, typer.Option(help="Prior whose weights to start from.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Prior whose weights are the starting point.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     evenly: Annotated[
         str | None,
-        typer.Option(help="Overrides what the recipe draws equally often: file, or an npz array."),
+        typer.Option(
+            help="Overrides what the recipe draws equally often: `file`, or the name of an npz array."
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a prior on slices of a domain.
+    """Train a prior on slices of your domain.
 
     Example: tomopilot train slices.npz --recipe recipes/chip-128.toml --hours 5 --out runs/my-prior
     """
@@ -59,18 +67,20 @@ def train(
     origin = {"command": command_line(), "hardware": hardware(device)}
     if queue is not None:
         if images or recipe or finish:
-            raise ValueError("a queue names recipes and images itself: give it --out alone")
+            raise ValueError("a queue names its recipes and images itself: give only --queue and --out")
         _train_queue(queue, out, origin, device)
         return
     changes = {"steps": steps, "seed": seed, "evenly": evenly}
     task = _task(images, recipe, validation, hours, start_from, changes)
     if not (resume or finish) and holds_training(out):
-        raise ValueError(f"{out} holds a training already: go on with --resume, or choose another --out")
+        raise ValueError(
+            f"{out} already contains a training: continue with --resume, or choose another --out"
+        )
     if resume and not holds_training(out):
-        raise ValueError(f"{out} holds no training to resume; start one without --resume")
+        raise ValueError(f"{out} contains no training to resume; start one without --resume")
     if not task.training.steps and hours is None and not finish:
         raise ValueError(
-            "the recipe has no last step (steps = 0): say for how long with --hours, or give --steps"
+            "the recipe has no last step (steps = 0): set the duration with --hours, or give --steps"
         )
     _train(task, out, origin, device, finish)
 
@@ -85,7 +95,7 @@ def _train(task: "Task", out: Path, origin: dict[str, str], device: str, finish:
         return
     _watch(task.stretch(out, origin, device), "training", task.training.steps)
     if not task.training.steps:
-        typer.echo(f"the training stands in {out}: --resume goes on, --finish makes a prior of it")
+        typer.echo(f"the training is in {out}: --resume continues it, --finish makes a prior of it")
         return
     task.report(out, device)
     typer.echo(f"the prior, its card and its sample sheet are in {out}")
@@ -99,7 +109,7 @@ def _train_queue(queue: Path, out: Path, origin: dict[str, str], device: str) ->
     for task in tasks:
         _watch(task.stretch(out / task.name, origin, device), f"{task.name}, {task.hours} h")
         _watch(task.finish(out / task.name, origin, device), f"{task.name}, last stretch")
-    typer.echo(f"the priors are in {out}, each in its folder, the finished one in `final`")
+    typer.echo(f"the priors are in {out}, each in its own folder; the finished weights are in its `final`")
 
 
 def _task(
@@ -116,7 +126,7 @@ def _task(
     from tomopilot.prior.training import read_training
 
     if not images:
-        raise ValueError("no training images were named: tomopilot train IMAGES --recipe FILE --out DIR")
+        raise ValueError("no training images were given; use tomopilot train IMAGES --recipe FILE --out DIR")
     if hours is not None and not hours > 0:
         raise ValueError(f"hours is {hours:g}; expected a number above 0")
     training, card = read_training(recipe)

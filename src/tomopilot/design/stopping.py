@@ -48,14 +48,14 @@ def certain(
     """
     for name, value in (("error", rmse), ("margin", margin)):
         if not 0 < value < math.inf:
-            raise ValueError(f"certain of an {name} of {value}; expected a finite number above 0")
+            raise ValueError(f"certain was given the {name} {value}; expected a finite number above 0")
 
     def enough(experiment: Scanned) -> bool:
         if not experiment.count_told:
             return False
         expected = expected_rmse(picture(experiment.choosing().images))
         if expected is None:
-            raise ValueError("one sample has no spread to be certain by; ask for a count of at least 2")
+            raise ValueError("a single sample has no spread to judge certainty by; use a count of at least 2")
         return margin * expected <= rmse and _right(experiment.surprises)
 
     return enough

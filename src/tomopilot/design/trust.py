@@ -14,7 +14,7 @@ from torch import Tensor
 def surprise(
     predicted: Inexact[Tensor, "k *block"], values: Inexact[Tensor, "*block"], precision: Tensor
 ) -> float | None:
-    """Squared error of the samples' mean prediction over what their spread and the noise let expect.
+    """Squared error of the samples' mean prediction over the error predicted by spread and noise.
 
     About 1 where the prior holds. Both are averaged over the block first, because the variance of a few
     samples is too uncertain a denominator for any single detector bin. None for a single sample, whose
@@ -178,13 +178,13 @@ class Trust:
 
 def _positive(value: Any) -> float:
     if isinstance(value, bool) or not 0 < value < math.inf:
-        raise ValueError(f"{value!r} is no number above 0")
+        raise ValueError(f"{value!r} is not a number above 0")
     return float(value)
 
 
 def _finite(value: Any) -> float:
     if isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no finite number")
+        raise ValueError(f"{value!r} is not a finite number")
     return float(value)
 
 

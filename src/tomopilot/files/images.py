@@ -128,7 +128,9 @@ def _picker(chosen: str | None) -> Pick:
     matches = [re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", item.strip()) for item in items]
     bounds = [(int(match[1]), int(match[2] or match[1])) for match in matches if match]
     if len(bounds) < len(items) or any(first > last for first, last in bounds):
-        raise InputFileError(f"the selection ::{chosen} is not understood; write ::12, ::0-29 or ::5,65,125")
+        raise InputFileError(
+            f"the selection ::{chosen} is not understood; expected ::12, ::0-29 or ::5,65,125"
+        )
 
     def pick(count: int) -> list[int]:
         last = max((last for _, last in bounds), default=0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tomopilot.disk import check_file
 
-LARGEST = 4 * 2**30  # bytes that one data set may declare; refused before reading
+LARGEST = 4 * 2**30  # bytes that one data set may declare; more is rejected before reading
 FILLED = 0.25  # least share of their type's range that integers reach; 14 bits in 16 are less
 FEW = 16  # images of a file are looked at where those picked are dark
 

@@ -132,8 +132,8 @@ def margin(method: Method, trust: Trust) -> float:
     """The factor by which, on scans of known images, estimates erred more than a method's samples expect."""
     if method.pair not in trust.margins:
         raise ValueError(
-            f"the card of prior {method.prior!r} says nothing of how certain {method.posterior} can be; "
-            "fit it with `tomopilot bench certain`, or scan to a budget alone"
+            f"the card of prior {method.prior!r} has no margin for {method.posterior}; "
+            "fit one with `tomopilot bench certain`, or leave --certain out"
         )
     return trust.margins[method.pair]
 
@@ -184,7 +184,7 @@ def noise_of(text: str, clean: Tensor, size: int) -> Noise:
         if kind == "gaussian":
             return Gaussian(float(number))
         if kind == "poisson" and clean.is_complex():
-            raise ValueError("photons are counted of projections; k-space has Gaussian noise")
+            raise ValueError("photons are counted in projections only; k-space has Gaussian noise")
         if kind == "poisson":
             return Poisson(float(number), DENSE / size)
     except ValueError as error:

@@ -8,8 +8,8 @@ from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan
 
 REASONS = {  # of an alarm
-    "surprise": "it was not what the samples predicted",
-    "strangeness": "the prior pulls at the samples as it does not at images it knows",
+    "surprise": "the measurement differed from what the samples predicted",
+    "strangeness": "the prior moves the samples in a way it does not move images it knows",
 }
 
 

@@ -151,7 +151,7 @@ def radon(image: NamedImage, *, angles: int, bins: int | None) -> Radon:
 def mri(image: NamedImage, *, angles: int, bins: int | None) -> Fourier:
     """All rows of k-space."""
     if bins is not None:
-        raise ValueError(f"a detector of {bins} bins was asked for, but k-space has none; leave --bins out")
+        raise ValueError(f"a detector of {bins} bins was requested, but k-space has none; leave --bins out")
     height, width = image.pixels.shape
     return Fourier((height, width))
 
@@ -236,7 +236,7 @@ def make(text: str, *given: Any) -> Posterior:
     try:
         return entry(text).make(*given, **options)
     except TypeError as error:
-        raise ValueError(f"{name} cannot be made with the options {options} ({error})") from None
+        raise ValueError(f"{name} does not accept the options {options} ({error})") from None
 
 
 def pair(posterior: str) -> tuple[str, str]:
@@ -275,7 +275,7 @@ class Method:
             raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {orders}")
         if self.prior is None and self.learned:
             raise ValueError(
-                f"{self.posterior} needs a prior; name one with --prior (`tomopilot priors` lists them)"
+                f"{self.posterior} needs a prior; choose one with --prior (`tomopilot priors` lists them)"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Everything that can be said of scans before they begin, and all checks of it."""
+"""Everything that is set before scans begin, and all checks of it."""
 
 import json
 import os
@@ -56,7 +56,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
-            raise ValueError("a study needs at least one image and one method")
+            raise ValueError("a scan needs at least one image and one method")
         for name in ("angles", "bins", "finer", "count", "start"):
             check_size(name, getattr(self, name))
         if self.budget < 1 or (self.operator == "radon" and self.budget > self.angles):
@@ -68,9 +68,9 @@ class Plan:
                 f"counts to judge at are {list(self.at)}; expected 1 to the budget, {self.budget}"
             )
         if self.certain is not None and self.count < 2:
-            raise ValueError("certainty comes from the spread of samples: ask for a --count of at least 2")
+            raise ValueError("certainty is judged from the spread of samples: use a --count of at least 2")
         if self.count < 2 and any(method.adaptive for method in self.methods):
-            raise ValueError("an adaptive policy compares samples: ask for a --count of at least 2")
+            raise ValueError("an adaptive policy compares samples: use a --count of at least 2")
         for method in self.methods:
             method.check(self.operator)
 
@@ -148,5 +148,5 @@ def pick_device(name: str) -> str:
     """`auto` is the first GPU where there is one."""
     check_names("device", [name], ["auto", "cpu", "cuda"])
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device cuda was asked for, but no CUDA GPU is visible; use --device cpu")
+        raise ValueError("device cuda was requested, but no CUDA GPU is visible; use --device cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

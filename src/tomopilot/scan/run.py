@@ -30,8 +30,8 @@ def begin(archive: Archive, run: Run) -> None:
     """Writes into an empty record what is to be done."""
     if archive.described("run") is not None:
         raise ValueError(
-            f"{archive.path.parent} holds a run already: `tomopilot resume {archive.path.parent}`, or choose "
-            "another --out"
+            f"{archive.path.parent} already contains a run: `tomopilot resume "
+            f"{archive.path.parent}`, or choose another --out"
         )
     text = json.dumps(asdict(run))
     archive.describe("run", {"format": FORMAT, "sha256": _digest(text), "run": text})
@@ -47,11 +47,11 @@ def read(archive: Archive) -> Run:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         maker = about.get("version", "unknown") if isinstance(about, dict) else "unknown"
         raise ValueError(
-            f"the run in {place} was begun by another version of tomopilot ({maker}); resume it with that one"
+            f"the run in {place} was started by another version of tomopilot ({maker}); resume it with that"
         )
     text = about.get("run")
     if not isinstance(text, str) or _digest(text) != about.get("sha256"):
-        raise ValueError(f"the plan of the run in {place} was changed since it was begun; start a new run")
+        raise ValueError(f"the plan of the run in {place} was changed after the run started; start a new run")
     return typed(Run, text, f"the plan of the run in {place}")
 
 
