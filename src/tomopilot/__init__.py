@@ -1,6 +1,6 @@
-"""An autopilot for tomographic acquisition: it chooses what to measure next, while the scan runs.
+"""An autopilot for tomographic acquisition: it chooses the next measurement while the scan runs.
 
-The public names, in reading order, stand in `__init__.pyi`; each is imported when it is first used, so that
+The public names, in reading order, are in `__init__.pyi`; each is imported when it is first used, so that
 the command line answers at once.
 """
 

@@ -17,12 +17,12 @@ from tomopilot.records import Data, Decision, Draws, Step
 
 
 class Experiment:
-    """One scan: what was measured, what is known, what to measure next. Whoever measures asks and tells.
+    """One scan: what was measured, what is known, what to measure next. The caller asks, measures and tells.
 
-    The `posterior` is drawn when somebody looks, the `scout` to choose by: a cheaper one, that may take up
-    its earlier samples again. Without a scout, the posterior does both, and each draw serves both.
-    All randomness is derived from `seed` and the number of measurements told, so an experiment that is told
-    the same measurements again continues exactly as the first one would have.
+    The `posterior` is drawn when its samples are needed. The `scout`, a cheaper one that may continue from
+    its earlier samples, is drawn to choose. Without a scout, the posterior does both, and each draw serves
+    both. All randomness is derived from `seed` and the number of measurements told, so an experiment that
+    is told the same measurements again continues exactly as the first one would have.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Experiment:
 
 
 class _Moment:
-    """What is known between two measurements: samples are drawn when somebody first needs them."""
+    """What is known between two measurements: samples are drawn when first needed."""
 
     def __init__(self, experiment: Experiment, earlier: Draws | None) -> None:
         self.looker, self.scout = experiment.posterior, experiment.scout

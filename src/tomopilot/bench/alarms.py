@@ -49,7 +49,7 @@ def fit_strangeness(scanned: Sequence[Sequence[Moves]]) -> Strangeness | None:
 def fit_all(
     surprises: Sequence[Sequence[float | None]], moves: Sequence[Sequence[Moves]]
 ) -> dict[str, dict[str, Any]]:
-    """What a card holds of both alarms, by kind, as far as these scans suffice."""
+    """What goes into a card for both alarms, by kind; an alarm with too few scans is left out."""
     fitted = {}
     if sum(value is not None for scan in surprises for value in scan) > 1:
         fitted["alarm"] = asdict(fit(surprises))

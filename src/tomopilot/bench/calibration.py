@@ -1,4 +1,4 @@
-"""How far samples can be believed: their spread against their error, and the truth's rank among them."""
+"""How far samples can be trusted: their spread against their error, and the rank of the truth among them."""
 
 import math
 from collections.abc import Iterator

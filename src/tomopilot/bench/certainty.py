@@ -1,4 +1,4 @@
-"""Whether a scan may stop by itself: the error that its samples expect against the estimate's real one."""
+"""Whether a scan may stop by itself: the error predicted by its samples against the real error."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

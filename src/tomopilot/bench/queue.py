@@ -79,7 +79,7 @@ class Task:
         return [Path(spec).name for spec in self.images]
 
     def stretch(self, out: Path, origin: Mapping[str, Any], device: str) -> Iterator[Progress]:
-        """Begins or goes on, until the hours are over or the recipe's last step is done."""
+        """Starts or continues, until the hours are over or the recipe's last step is done."""
         if self.kept is not None and not (out / STATE).is_file():
             revive(self.kept, out, self.training)
         yield from self._steps(out, self.training, origin, device, (out / STATE).is_file(), self.hours)

@@ -1,4 +1,4 @@
-"""The studies of `tomopilot bench`, by name, and what each leaves in its folder."""
+"""The studies of `tomopilot bench`, by name, and the files each leaves."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -97,7 +97,7 @@ def taking(shared: Callable[..., None]) -> Callable[[Callable[..., None]], Calla
 
 
 def words(text: str | None) -> list[str]:
-    """Of a list with commas, none of which stands between parentheses.
+    """The names in a comma-separated list; commas inside parentheses do not separate.
 
     >>> words("soft(steps=20, batch=4), tv")
     ['soft(steps=20, batch=4)', 'tv']

@@ -86,7 +86,7 @@ def train(
 
 
 def _train(task: "Task", out: Path, origin: dict[str, str], device: str, finish: bool) -> None:
-    """One training, until its last step, for its hours, or from where it stands to its end."""
+    """One training: to its last step, for its hours, or from its present state to the end."""
     task.slices  # noqa: B018  wrong images are rejected before anything is written
     writable(out)
     if finish:

@@ -84,7 +84,7 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A policy that trusts the samples until the alarm has been raised, then goes on by the `fallback`."""
+    """A policy that trusts the samples until an alarm is raised, then follows the `fallback`."""
 
     policy: Policy
     fallback: Policy

@@ -41,9 +41,9 @@ def certain(
 ) -> Rule:
     """Stop once the estimate is expected to be within `rmse` (image units) of the truth.
 
-    Judged are images as `picture` shows them, of complex ones perhaps the magnitude. Expected by the samples
-    that the next design is chosen by: `margin` times their `expected_rmse`, a factor that scans of known
-    images have shown to be needed. Samples are believed once they have predicted `PREDICTED` measurements,
+    Images are judged as `picture` shows them, complex ones for example by magnitude. The expected error is
+    `margin` times the `expected_rmse` of the samples by which the next design is chosen; the margin comes
+    from scans of known images. Samples are believed once they have predicted `PREDICTED` measurements,
     the latest of them with a surprise of at most `UNKNOWN` in the (geometric) mean.
     """
     for name, value in (("error", rmse), ("margin", margin)):

@@ -1,4 +1,4 @@
-"""How far the samples can be trusted: the error they predict, what was not predicted, what looks strange."""
+"""How far the samples can be trusted: the error they predict, surprise, strangeness, alarms."""
 
 import math
 import sys
@@ -137,7 +137,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Trust:
-    """What a prior's card says of how far its samples can be believed, by name of the posterior.
+    """What a prior's card says about how far its samples can be trusted, by name of the posterior.
 
     inflation: factors by number of measurements; margins: of the error that a pair of posteriors expects
     """

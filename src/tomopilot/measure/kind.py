@@ -1,4 +1,4 @@
-"""What a measurement is to people: its name, the unit of its setting, how its images are looked at."""
+"""How a measurement is presented: its name, the unit of its setting, how its images are shown."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def magnitude(image: Float[Tensor, "*b 2 h w"]) -> Float[Tensor, "*b h w"]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of measurement, as tables, pages and pictures speak of it."""
+    """A kind of measurement, as tables, pages and pictures present it."""
 
     name: str  # of one measurement
     noun: str  # of its setting
@@ -32,7 +32,7 @@ class Kind:
 
     @property
     def words(self) -> dict[str, Any]:
-        """What a summary says of it."""
+        """What a summary says about it."""
         return {"name": self.name, "noun": self.noun, "unit": self.unit, "period": self.period}
 
 

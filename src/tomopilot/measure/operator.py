@@ -83,7 +83,7 @@ class Operator(abc.ABC):
 
     @property
     def kind(self) -> Kind:
-        """What a measurement is called, its setting's unit as `shown`, how an image is looked at."""
+        """What a measurement is called, the unit of its setting as `shown`, how an image is shown."""
         return SETTING
 
     @property

@@ -1,4 +1,4 @@
-"""How far prior and data move samples that are taken up again: what tells known images from strange ones."""
+"""How far prior and data move samples that are used again: this tells known images from strange ones."""
 
 from collections.abc import Callable
 

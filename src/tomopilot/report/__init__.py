@@ -1,1 +1,1 @@
-"""From rows to people: pages, pictures, tables."""
+"""From rows to pages, pictures and tables."""

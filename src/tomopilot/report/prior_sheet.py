@@ -1,4 +1,4 @@
-"""What a training leaves to look at: samples, their nearest training images, the error per noise level."""
+"""What a training leaves to inspect: samples, their nearest training images, the error per noise level."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -52,7 +52,7 @@ def simulate_report(out: Path, summary: dict, pictures: list[Pictures]) -> None:
 
 
 def scan_headline(images: list[dict]) -> str:
-    """What a colleague would ask first: how many measurements, how good, how long."""
+    """The first things to know: how many measurements, how good, how long."""
     counts = sorted({len(image["designs"]) for image in images})
     psnrs = [last for image in images if (last := final(image, "psnr"))]
     times = [total(image, "seconds") for image in images]

@@ -1,1 +1,1 @@
-"""One scan, whoever measures: names to parts, the durable scan, the judge of virtual ones."""
+"""One scan, on any instrument: names to parts, the durable scan, the judge of simulated ones."""

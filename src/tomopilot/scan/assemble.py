@@ -129,7 +129,7 @@ def posterior(name: str, prior: Prior | None, meter: Metered | None, trust: Trus
 
 
 def margin(method: Method, trust: Trust) -> float:
-    """The factor by which, on scans of known images, estimates erred more than a method's samples expect."""
+    """The factor by which estimates of known images erred more than their samples had predicted."""
     if method.pair not in trust.margins:
         raise ValueError(
             f"the card of prior {method.prior!r} has no margin for {method.posterior}; "
@@ -161,7 +161,7 @@ def replayed(source: str, image: str, operator: Operator) -> list[int]:
 
 
 def policy(plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None) -> Policy:
-    """The policy of a checked name; an adaptive one goes on in uniform order once the alarm was raised."""
+    """The policy of a checked name; an adaptive one continues in uniform order after an alarm."""
     name, usual, designs = scan.method.policy, family(plan.operator), len(operator)
     if name.startswith(REPLAY):
         return InOrder(replayed(name.removeprefix(REPLAY), plan.label(scan.image), operator))

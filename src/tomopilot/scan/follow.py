@@ -20,7 +20,7 @@ RECORD = "run.db"
 
 
 def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
-    """Runs one scan, or goes on where it was interrupted; ends with its estimate in the record."""
+    """Runs one scan, or continues it after an interruption; ends with its estimate in the record."""
     rows = archive.steps(scan.key)
     yield from rows
     if archive.estimate(scan.key, len(rows)):
@@ -48,7 +48,7 @@ def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Ten
 
 
 def follow_all(plan: Plan, path: Path, workers: int = 1) -> Iterator[Row]:
-    """The rows of all scans, as they come; several workers share the machine's cores."""
+    """The rows of all scans, in the order they finish; several workers share the machine's cores."""
     if workers == 1:
         archive = Archive(path)
         for scan in plan.scans:

@@ -1,4 +1,4 @@
-"""From the steps of a scan to rows: how good, how long, how sure."""
+"""From the steps of a scan to rows: quality, time, certainty."""
 
 import math
 import time
@@ -62,7 +62,7 @@ class Judge:
         return alarm(experiment.surprises, experiment.moves) if alarm else None
 
     def picture(self, images: Tensor) -> Tensor:
-        """Images as they are looked at and judged."""
+        """Images as they are shown and judged."""
         return self.operator.kind.picture(images)
 
     def judged(self, draws: Draws) -> Row:

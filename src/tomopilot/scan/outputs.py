@@ -1,4 +1,4 @@
-"""What scans leave in their folder as numbers: `summary.json`, `results.csv`, scan files."""
+"""The numbers that scans leave in their folder: `summary.json`, `results.csv`, scan files."""
 
 import csv
 import io

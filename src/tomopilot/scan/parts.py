@@ -1,4 +1,4 @@
-"""Every name that a command line or a file can say, and what it stands for: one row of a table each."""
+"""Every name that a command line or a file can use, and its meaning: one row of a table each."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The durable scan: every measurement is on disk before it is used, whoever measures."""
+"""The durable scan: every measurement is on disk before it is used, on any instrument."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,11 @@ Row = dict[str, Any]
 
 
 class Recorded:
-    """An experiment and its record; made again from the record, it goes on where it was stopped.
+    """An experiment and its record; built again from the record, it continues where it was stopped.
 
-    What `tell` has returned from is on disk, also after the process or the machine is killed. A scan has one
-    writer at a time. Measurements are replayed from the record without clocks: the same measurements, the
-    same samples, the same next design.
+    Once `tell` has returned, the measurement is on disk, even if the process or the machine is killed. A
+    scan has one writer at a time. Measurements are replayed from the record without clocks: the same
+    measurements, the same samples, the same next design.
     """
 
     def __init__(self, experiment: Experiment, archive: Archive, key: str) -> None:
@@ -45,7 +45,7 @@ class Recorded:
         self.experiment.pending.discard(design)
 
     def step(self, measure: Callable[[int], Tensor], until: Callable[[Experiment], bool]) -> Step:
-        """Suggests, measures, tells and decides; a measurement that raises is as if never asked for."""
+        """Suggests, measures, tells and decides; a measurement that raises counts as never asked for."""
         design = self.suggest()
         try:
             values = measure(design)
@@ -56,7 +56,7 @@ class Recorded:
         return self.experiment.step(until)
 
     def keep(self, row: Row) -> Row:
-        """Puts what is said of the latest measurement on disk, and the samples that the next is chosen by."""
+        """Puts the row of the latest measurement on disk, and the samples by which the next is chosen."""
         chosen_by = self.experiment.scouted()
         tensors = {k: v for k, v in vars(chosen_by).items() if v is not None} if chosen_by else None
         self.archive.add_step(self.key, row["count"], row, tensors)

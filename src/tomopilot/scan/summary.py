@@ -1,4 +1,4 @@
-"""From the rows of a study to what is said of each method."""
+"""From the rows of a study to one summary per method."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def method_of(row: Row) -> Method:
 
 
 def in_order(plan: Plan, rows: list[Row]) -> list[Row]:
-    """The rows of all scans, image by image and method by method as planned, whoever came first."""
+    """The rows of all scans, image by image and method by method as planned, however they finished."""
     images = [plan.label(image) for image in plan.images]
     key = lambda row: (images.index(row["image"]), plan.methods.index(method_of(row)))  # noqa: E731
     return sorted(rows, key=key)

@@ -1,4 +1,4 @@
-"""Scans of known images: an instrument that measures one, and the truth to judge by."""
+"""Scans of known images: a simulated instrument, and the truth to judge by."""
 
 from dataclasses import dataclass
 
