@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tomopilot.measure.joseph import Block, Layout, Product, Weights, lay_out, seen, unseen
@@ -16,8 +17,9 @@ from tomopilot.measure.operator import Numbers, Operator, numbers
 CHUNK = 2**24  # weights of one matrix, 0.13 GB
 FEW = 2**22  # weights up to which mirrored angles do not share them: 128 angles at 128 x 128
 KEPT = 2**27  # weights that are kept for the next call, 1 GB in each direction: 180 angles at 1024 x 1024
-WEDGE = 3.0  # times the mean of the other gaps between angles, beyond which a gap is a missing wedge
-SAME = 1e-6  # radians, within which angles are one
+WEDGE = 4.0  # times the next wider gap between angles, beyond which the one or two widest were not scanned
+SPARSE = 3.0  # times the mean of the other gaps: the most that a gap counts for
+SAME = 5e-6  # radians, an arc second, within which angles are one
 COLUMNS = 12  # images, or views of them, that are multiplied at once
 
 
@@ -196,19 +198,32 @@ def _ramp(bins: int) -> Float[Tensor, " f"]:
 def angular_weights(angles: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Half the gap to both neighbours on the half turn, for angles in any order and spacing; sums to pi.
 
-    A gap that is far wider than the others was not scanned, so its ends do not stand for it: none counts for
-    more than `WEDGE` times the mean of the others. An angle that was measured again shares its weight.
+    A missing wedge counts as a usual gap, so its ends weigh as much as their neighbours. An angle that was
+    measured again, on this turn or another, shares its weight.
     """
-    turn, order = (angles.double() + SAME).remainder(math.pi).sort()
-    which = torch.empty_like(order)
-    which[order] = (turn.diff(prepend=turn[:1]) > SAME).cumsum(0)
-    repeats = which.bincount()
-    places = turn[repeats.cumsum(0) - 1]
-    gaps = torch.diff(places, append=places[:1] + math.pi)
-    if len(gaps) > 1:
-        gaps = gaps.clamp(max=WEDGE * (math.pi - gaps) / (len(gaps) - 1))
-    weights = (gaps + gaps.roll(1)) / 2 / repeats
-    return (weights * (math.pi / gaps.sum()))[which].to(angles.dtype)
+    turn, order = angles.remainder(math.pi).sort()
+    gaps = torch.diff(turn, append=turn[:1] + math.pi)
+    rounding = 4 * torch.finfo(angles.dtype).eps * angles.abs().max().item()
+    apart = gaps > max(SAME, rounding)
+    gaps = _scanned(gaps, apart)
+    place = apart.roll(1).cumsum(0) % apart.sum()  # the last of a half turn may be the first again
+    total = torch.zeros_like(gaps).index_add(0, place, (gaps + gaps.roll(1)) / 2)
+    weights = torch.empty_like(gaps)
+    weights[order] = (total / place.bincount(minlength=len(gaps)).clamp(min=1))[place]
+    return weights
+
+
+def _scanned(gaps: Float[Tensor, " n"], apart: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Gaps without missing wedges, and none that counts for much more than the others; sums to pi."""
+    real = gaps[apart].sort(descending=True).values
+    most = torch.full_like(gaps, torch.inf)
+    for wider, following in pairwise(real[:3]):
+        if wider > WEDGE * following:
+            most.fill_(following)
+    shorter = torch.minimum(gaps, most)
+    if len(real) > 1:
+        shorter = torch.minimum(shorter, SPARSE * (shorter.sum() - shorter) / (len(real) - 1))
+    return gaps if torch.equal(shorter, gaps) else shorter * (math.pi / shorter.sum())
 
 
 def filtered_backprojection(radon: Radon, y: Numbers) -> Float[Tensor, "b h w"]:
