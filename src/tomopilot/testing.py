@@ -1,15 +1,26 @@
 """The laws of each contract, for your own parts too: a check raises AssertionError where one is broken."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.testing import assert_close
 
 from tomopilot.design.policy import Choice, Policy
+from tomopilot.files.images import Reader
+from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.solve import inner
-from tomopilot.posterior.posterior import Posterior
-from tomopilot.prior.denoiser import Denoiser
+from tomopilot.posterior.posterior import Guidance, Posterior
+from tomopilot.prior.denoiser import Denoiser, GaussianPrior
 from tomopilot.records import Data, Draws
+
+LEVELS = (0.02, 0.5, 10.0)  # of noise, at which guided denoisers are looked at
 
 
 def check_operator(operator: Operator, *, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> None:
@@ -44,6 +55,76 @@ def check_denoiser(denoise: Denoiser, like: Tensor, *, rng: torch.Generator) -> 
     assert_close(torch.cat([denoise(x[i : i + 1], sigma[i : i + 1]) for i in range(len(x))]), clean)
 
 
+def smooth_prior(shape: Sequence[int]) -> GaussianPrior:
+    """Images with a correlation length of 2 pixels and a standard deviation of about 0.2."""
+    *channels, height, width = shape
+    down, right = (torch.arange(n, dtype=torch.float64) for n in (height, width))
+    alike = [torch.exp(-(line[:, None] - line).square() / (2 * 2.0**2)) for line in (down, right)]
+    each = torch.eye(math.prod(channels), dtype=torch.float64)
+    covariance = 0.04 * torch.kron(each, torch.kron(*alike))
+    mean = 0.3 + 0.4 * torch.exp(-(down - 6).square()[:, None] / 20 - (right - 9).square() / 30)
+    noise = 1e-4 * torch.eye(len(covariance), dtype=torch.float64)
+    return GaussianPrior(mean.expand(*shape).float(), (covariance + noise).float())
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A measured image whose exact posterior is known, because its prior is Gaussian."""
+
+    prior: GaussianPrior
+    truth: Float[Tensor, "*image"]
+    data: Data
+    mean: Float[Tensor, "*image"]  # of the exact posterior, as its covariance
+    covariance: Float[Tensor, "d d"]
+
+    def error(self, images: Float[Tensor, "k *image"]) -> float:
+        """Error of the images' mean, in exact posterior standard deviations."""
+        off = images.double().mean(0) - self.mean
+        return (off.square().sum() / self.covariance.trace()).sqrt().item()
+
+
+def twin(
+    operator: Operator,
+    noise: Gaussian,
+    prior: GaussianPrior | None = None,
+    *,
+    rng: torch.Generator,
+) -> Twin:
+    """All measurements of an image drawn from `prior` (default: `smooth_prior`), solved as dense matrices."""
+    shape = operator.image_shape
+    prior = prior or smooth_prior(shape)
+    mean, c = prior.mean.double().flatten(), prior.covariance.double()
+    ripple = torch.linalg.cholesky(c) @ torch.randn(len(c), generator=rng).double()
+    truth = prior.mean + ripple.reshape(shape).float()
+    values = noise.sample(operator.forward(truth[None])[0], rng=rng)
+    data = Data(shape)
+    for design, block in enumerate(values):
+        data = data.add(operator, design, block, noise)
+    basis = torch.eye(len(c), dtype=torch.float64).reshape(-1, *shape)
+    a, y = _reals(operator.forward(basis)).flatten(1).T, _reals(values).double().flatten()
+    variance = noise.std**2 / (2 if values.is_complex() else 1)
+    gain = c @ a.T @ torch.linalg.inv(a @ c @ a.T + variance * torch.eye(len(a), dtype=torch.float64))
+    return Twin(prior, truth, data, (mean + gain @ (y - a @ mean)).reshape(shape), c - gain @ a @ c)
+
+
+def _reals(y: Tensor) -> Tensor:
+    return torch.view_as_real(y) if y.is_complex() else y
+
+
+def check_guidance(guidance: Guidance, known: Twin) -> None:
+    """Without data, the prior; with data, each image by itself: a sample is not drawn towards the others."""
+    prior = GaussianPrior(known.prior.mean.double(), known.prior.covariance.double())
+    shape = known.data.image_shape
+    offsets = torch.tensor([0.0, 1.0, 30.0]).reshape(-1, *[1] * len(shape))
+    x = offsets + torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    guided, unguided = guidance(prior, known.data), guidance(prior, Data(shape))
+    for level in LEVELS:
+        sigma = torch.full((3,), level)
+        assert_close(unguided(x, sigma), prior(x, sigma), rtol=0, atol=0)
+        alone = torch.cat([guided(x[i : i + 1], sigma[:1]) for i in range(3)])
+        assert_close(guided(x, sigma), alone, rtol=1e-6, atol=1e-6)
+
+
 def check_posterior(posterior: Posterior, data: Data, *, count: int = 2) -> None:
     """Finite draws of the right shape; the same `rng`, the same draws, bit for bit."""
 
@@ -65,3 +146,20 @@ def check_policy(policy: Policy, operator: Operator, draws: Draws) -> None:
         design = policy.choose(choice).design
         assert design in free and design == policy.choose(choice).design
         free = tuple(other for other in free if other != design)
+
+
+def check_reader(read: Reader, path: Path, images: Sequence[np.ndarray]) -> None:
+    """Finds the images of a file as they were written: all of them, or those picked, in their order."""
+    every = list(range(len(images)))
+    for chosen in (every, every[::-1], every[-1:], [*every[-1:], 0]):
+        counts: list[int] = []
+
+        def pick(count: int, chosen: list[int] = chosen, counts: list[int] = counts) -> list[int]:
+            counts.append(count)
+            return chosen
+
+        pages = read(path, "", pick).pages
+        assert set(counts) == {len(images)}, f"{counts} images where there are {len(images)}"
+        assert [number for number, _ in pages] == chosen
+        for number, pixels in pages:
+            np.testing.assert_allclose(pixels, images[number], rtol=1e-6)
