@@ -1,7 +1,7 @@
 """The laws of each contract, for your own parts too: a check raises AssertionError where one is broken."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,10 @@ LEVELS = (0.02, 0.5, 10.0)  # of noise, at which guided denoisers are looked at
 
 
 def check_operator(operator: Operator, *, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> None:
-    """Linear, with the right adjoint and shapes, image by image, and indexing commutes with `forward`."""
+    """Linear, image by image, with the right shapes and adjoint, also where these are differentiated.
+
+    Indexing commutes with `forward`, and `.to` moves all of it to a device without changing anything.
+    """
     rtol, atol = (1e-10, 1e-9) if dtype == torch.float64 else (1e-4, 1e-3)
     x, z = torch.randn(2, 2, *operator.image_shape, generator=rng, dtype=dtype).to(operator.device)
     y = operator.forward(x)
@@ -44,6 +47,61 @@ def check_operator(operator: Operator, *, rng: torch.Generator, dtype: torch.dty
         assert len(part) == len(index)
         assert_close(part.settings, operator.settings[index.to(operator.device)], rtol=0, atol=0)
         assert_close(part.forward(x), y[:, index.to(y.device)], rtol=rtol, atol=atol)
+    _check_derivatives(operator, x, w, rtol=rtol, atol=atol)
+    for device in {"meta", "cpu", str(operator.device), *["cuda"] * torch.cuda.is_available()}:
+        _check_moved(operator, torch.device(device), x, rtol=rtol, atol=atol)
+
+
+@torch.enable_grad()
+def _check_derivatives(operator: Operator, x: Tensor, w: Tensor, *, rtol: float, atol: float) -> None:
+    """The derivative of `forward` is the adjoint, that of the adjoint is `forward`."""
+    x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+    y, back = operator.forward(x), operator.adjoint(w)
+    (gradient,) = torch.autograd.grad(y, x, w, create_graph=True)
+    assert_close(gradient, back, rtol=rtol, atol=atol)
+    for found in (gradient, back):
+        assert found.requires_grad, "the adjoint cannot be differentiated"
+        assert_close(torch.autograd.grad(found, w, x)[0], y, rtol=rtol, atol=atol)
+
+
+def _check_moved(operator: Operator, device: torch.device, x: Tensor, *, rtol: float, atol: float) -> None:
+    """Nothing changes but the device; on `meta`, which holds no numbers, shapes are all there is."""
+    moved = operator.to(device)
+    assert moved.device.type == device.type
+    assert moved.image_shape == operator.image_shape and moved.settings.shape == operator.settings.shape
+    if device.type != "meta":
+        assert moved.block_shape == operator.block_shape
+        assert_close(moved.forward(x.to(device)).to(x.device), operator.forward(x), rtol=rtol, atol=atol)
+
+
+Rays = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def check_projector(operator: Operator, rays: Rays, *, within: float = 0.03) -> None:
+    """Projections of a disc away from the centre are its chord lengths, in image value times pixel width.
+
+    rays: from settings to the angle of each ray's normal (radians, counter-clockwise from the x-axis, which
+    points to the right; y points up) and the ray's distance from the centre along it (pixels); both broadcast
+    to (n, *block)
+    within: mean error, as a share of the mean chord
+    """
+    size = min(operator.image_shape)
+    x, y, radius = size / 8, -size / 5, size / 5
+    angle, distance = rays(operator.settings.double())
+    apart = distance - x * angle.cos() - y * angle.sin()
+    chords = 2 * (radius**2 - apart.square()).clamp(min=0).sqrt()
+    found = operator.forward(_disc(operator.image_shape, x, y, radius).to(operator.device)[None])[0]
+    error = ((found - chords).abs().mean() / chords.expand(found.shape).mean()).item()
+    assert error <= within, f"projections of a disc are {error:.1%} off; expected at most {within:.1%}"
+
+
+def _disc(shape: tuple[int, ...], x: float, y: float, radius: float, finer: int = 16) -> Tensor:
+    """The share of each pixel that a disc covers; `x` to the right, `y` up from the centre."""
+    height, width = (finer * side for side in shape)
+    up = (height / 2 - 0.5 - torch.arange(height, dtype=torch.float64)) / finer
+    right = (torch.arange(width, dtype=torch.float64) + 0.5 - width / 2) / finer
+    inside = (up[:, None] - y).square() + (right - x).square() <= radius**2
+    return torch.nn.functional.avg_pool2d(inside.double()[None], finer)[0]
 
 
 def check_denoiser(denoise: Denoiser, like: Tensor, *, rng: torch.Generator) -> None:
@@ -123,6 +181,16 @@ def check_guidance(guidance: Guidance, known: Twin) -> None:
         assert_close(unguided(x, sigma), prior(x, sigma), rtol=0, atol=0)
         alone = torch.cat([guided(x[i : i + 1], sigma[:1]) for i in range(3)])
         assert_close(guided(x, sigma), alone, rtol=1e-6, atol=1e-6)
+
+
+def check_mean(posterior: Posterior, known: Twin, *, within: float = 0.5, count: int = 50) -> None:
+    """The samples' mean is that of the exact posterior, `within` so many of its standard deviations.
+
+    The posterior has `known.prior` as its denoiser; a guidance that diverges fails.
+    """
+    draws = posterior.sample(known.data, count, rng=torch.Generator().manual_seed(0))
+    error = known.error(draws.images)
+    assert error <= within, f"the mean is {error:.2g} standard deviations off; expected at most {within:g}"
 
 
 def check_posterior(posterior: Posterior, data: Data, *, count: int = 2) -> None:
