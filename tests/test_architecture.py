@@ -24,7 +24,7 @@ ALLOWED = {
     "posterior": LOOP | {"prior", "nets"},
     "design": LOOP,
     "experiment": LOOP | {"design", "posterior"},
-    "testing": LOOP | {"design", "posterior", "prior", "experiment"},
+    "testing": LOOP | {"design", "posterior", "prior", "experiment", "files"},
     "simulate": LOOP,
     "files": LOOP | {"simulate", "disk"},
     "scan": CORE,

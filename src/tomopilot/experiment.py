@@ -100,9 +100,9 @@ class Experiment:
                     f"all {len(self.operator)} designs are measured or asked for; nothing is left to ask"
                 )
             taken = self.count_told + len(self.pending)
-            self._decision = self.policy.choose(
-                Choice(self.operator, free, taken, self.choosing, tuple(self.surprises), tuple(self.moves))
-            )
+            told = tuple(self.surprises), tuple(self.moves)
+            choice = Choice(self.operator, free, taken, self.choosing, *told, self.noise)
+            self._decision = self.policy.choose(choice)
         return self._decision
 
     def ask(self) -> int:

@@ -134,6 +134,7 @@ class Forecast:
 
     draws: Inexact[Tensor, "k n *block"]
     guess: Inexact[Tensor, "n *block"]
+    noise: Noise | None = None  # of the measurements to come, where it is known
 
 
 @dataclass(frozen=True, eq=False)

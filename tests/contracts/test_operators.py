@@ -7,7 +7,7 @@ from tomopilot.measure import radon
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.testing import check_operator
+from tomopilot.testing import Rays, check_operator, check_projector
 
 
 def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
@@ -56,15 +56,24 @@ def test_laws(operator, dtype, rng):
     check_operator(operator, rng=rng, dtype=dtype)
 
 
-@every
-def test_differentiable_twice(operator, rng):
-    small = operator[torch.arange(min(2, len(operator)))]
-    x = torch.randn(1, *small.image_shape, generator=rng, dtype=torch.float64, requires_grad=True)
-    like = small.forward(x)
-    y = torch.randn(like.shape, generator=rng, dtype=like.dtype, requires_grad=True)
-    assert torch.autograd.gradcheck(small.forward, x, fast_mode=True)
-    assert torch.autograd.gradcheck(small.adjoint, y, fast_mode=True)
-    assert torch.autograd.gradgradcheck(lambda x: small.forward(x).square(), x, fast_mode=True)
+def parallel(radon: Radon) -> Rays:
+    """The rays of every bin: its distance along the detector, which is the normal."""
+    bins = torch.arange(radon.bins) - (radon.bins - 1) / 2 - radon.offset
+    return lambda angles: (angles[:, None], bins)
+
+
+PROJECTORS: list[Radon] = [
+    Radon(32, half_turn(12)),
+    Radon(33, half_turn(12), bins=50),
+    Radon(32, half_turn(12), offset=1.25),
+    Radon(32, torch.tensor([-2.0, 0.3, 4.0])),
+    sharing(32, half_turn(16)),
+]
+
+
+@pytest.mark.parametrize("radon", PROJECTORS, ids=repr)
+def test_projections_of_a_disc(radon):
+    check_projector(radon, parallel(radon))
 
 
 @pytest.mark.parametrize("kept", [True, False])

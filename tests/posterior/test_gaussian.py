@@ -1,6 +1,6 @@
 """Posteriors against the exact answer, which a Gaussian prior has in closed form."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -22,54 +22,24 @@ from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.denoiser import GaussianPrior
 from tomopilot.prior.schedule import ddpm, ddpm_sigmas, logarithmic
 from tomopilot.records import Data, Draws
-from tomopilot.testing import check_posterior
+from tomopilot.testing import Twin, smooth_prior, twin
 
 SIZE, NOISE = 16, Gaussian(0.1)
 
 
-def smooth_prior() -> GaussianPrior:
-    """Images with a correlation length of 2 pixels and a standard deviation of about 0.2."""
-    line = torch.arange(SIZE, dtype=torch.float64)
-    one = torch.exp(-(line[:, None] - line).square() / (2 * 2.0**2))
-    covariance = 0.04 * torch.kron(one, one) + 1e-4 * torch.eye(SIZE**2, dtype=torch.float64)
-    mean = 0.3 + 0.4 * torch.exp(-(line - 6).square()[:, None] / 20 - (line - 9).square() / 30)
-    return GaussianPrior(mean.float(), covariance.float())
-
-
-PRIOR = smooth_prior()
-
-
-@dataclass
-class Case:
-    truth: Tensor
-    data: Data
-    mean: Tensor
-    covariance: Tensor
+PRIOR = smooth_prior((SIZE, SIZE))
 
 
 @lru_cache
-def case(count: int) -> Case:
+def case(count: int) -> Twin:
     """A draw of the prior, `count` noisy projections of it, and the exact posterior."""
-    rng = torch.Generator().manual_seed(1)
-    root = torch.linalg.cholesky(PRIOR.covariance.double())
-    truth = PRIOR.mean + (root @ torch.randn(SIZE**2, generator=rng).double()).reshape(SIZE, SIZE).float()
-    radon = Radon(SIZE, half_turn(count))
-    y = NOISE.sample(radon.forward(truth[None])[0], rng=rng)
-    data = Data((SIZE, SIZE))
-    for design in range(count):
-        data = data.add(radon, design, y[design], NOISE)
-    basis = torch.eye(SIZE**2, dtype=torch.float64).unflatten(1, (SIZE, SIZE))
-    a, c = radon.forward(basis).flatten(1).T, PRIOR.covariance.double()
-    gain = c @ a.T @ torch.linalg.inv(a @ c @ a.T + NOISE.std**2 * torch.eye(len(a), dtype=torch.float64))
-    shift = gain @ (y.double().flatten() - a @ PRIOR.mean.double().flatten())
-    return Case(truth, data, PRIOR.mean.double() + shift.reshape(SIZE, SIZE), c - gain @ a @ c)
+    return twin(Radon(SIZE, half_turn(count)), NOISE, rng=torch.Generator().manual_seed(1))
 
 
-def judged(images: Tensor, exact: Case) -> tuple[float, float]:
+def judged(images: Tensor, exact: Twin) -> tuple[float, float]:
     """Error of the mean, in exact posterior standard deviations, and total variance over the exact one."""
-    images, total = images.double(), exact.covariance.trace()
-    error = ((images.mean(0) - exact.mean).square().sum() / total).sqrt()
-    return error.item(), (images.var(0).sum() / total).item()
+    total = exact.covariance.trace()
+    return exact.error(images), (images.double().var(0).sum() / total).item()
 
 
 def relative_misfit(images: Tensor, data: Data) -> Tensor:
@@ -242,48 +212,6 @@ def test_without_data_the_samples_are_the_priors():
     noise = SOFT.sigmas[0].item() * torch.randn(4, SIZE, SIZE, generator=rng)
     expected = ddim(PRIOR, noise, SOFT.sigmas, rng=rng)
     torch.testing.assert_close(sample(SOFT, Data((SIZE, SIZE)), 4, seed=3), expected, rtol=0, atol=0)
-
-
-POSTERIORS = [
-    DiffusionPosterior(PRIOR, Soft(steps=5), ddpm(10)),
-    DiffusionPosterior(PRIOR, Soft(steps=5, batch=2), ddpm(10), eta=0.3),
-    DiffusionPosterior(PRIOR, Prox(), logarithmic(2.5, 0.02, 10)),
-    DiffusionPosterior(PRIOR, Moments(), logarithmic(2.5, 0.02, 10), weigh=(0.1,)),
-    DiffusionPosterior(PRIOR, Hard(Soft(steps=5)), ddpm(10)),
-    DiffusionPosterior(PRIOR, DPS(0.2), ddpm(10), eta=0.27),
-    FilteredBackProjection(),
-    TotalVariation(0.1, steps=20),
-]
-
-
-@pytest.mark.parametrize("posterior", POSTERIORS, ids=lambda posterior: type(posterior).__name__)
-@pytest.mark.parametrize("count", [1, 5])
-def test_laws(posterior, count):
-    check_posterior(posterior, case(count).data)
-
-
-GUIDANCES = [Soft(steps=10), Prox(), Moments(below=1.0), Hard(Soft(steps=10)), DPS(0.2)]
-
-
-@pytest.mark.parametrize("guidance", GUIDANCES, ids=lambda guidance: type(guidance).__name__)
-@pytest.mark.parametrize("level", [0.02, 0.5, 10.0])  # one in each third of `Hard`
-def test_samples_do_not_hang_on_their_number(guidance, level):
-    """Not the same numbers, but the same law: a sample among many is not drawn towards the others."""
-    guided = guidance(GaussianPrior(PRIOR.mean.double(), PRIOR.covariance.double()), case(6).data)
-    offsets = torch.tensor([0.0, 1.0, 30.0])[:, None, None]
-    x = offsets + torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    sigma = torch.full((3,), level)
-    alone = torch.cat([guided(x[i : i + 1], sigma[:1]) for i in range(3)])
-    torch.testing.assert_close(guided(x, sigma), alone, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("guidance", GUIDANCES, ids=lambda guidance: type(guidance).__name__)
-def test_without_data_a_guidance_changes_nothing(guidance):
-    x = torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    guided = guidance(PRIOR, Data((SIZE, SIZE)))
-    for level in (0.02, 0.5, 10.0):
-        sigma = torch.full((3,), level)
-        torch.testing.assert_close(guided(x, sigma), PRIOR(x, sigma), rtol=0, atol=0)
 
 
 class Late:

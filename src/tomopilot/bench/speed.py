@@ -143,7 +143,7 @@ def choosing(told: Callable[[], Virtual], warm: bool) -> Work:
         return parts.chooser.sample(experiment.data, experiment.count, rng=rng, previous=previous)
 
     taken, sample = experiment.count_told, partial(draw, draw() if warm else None)
-    choice = Choice(experiment.operator, experiment.free, taken, sample)
+    choice = Choice(experiment.operator, experiment.free, taken, sample, noise=experiment.noise)
     return lambda: experiment.policy.choose(choice), parts.meter
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.design.trust import Watch
+from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
 from tomopilot.records import Decision, Draws, Forecast
@@ -25,6 +26,7 @@ class Choice:
     draw: Callable[[], Draws]  # posterior samples; costs time, so only who needs them calls it
     surprises: tuple[float | None, ...] = ()  # of the measurements so far, see `trust.surprise`
     moves: tuple[Sequence[float] | None, ...] = ()  # of the samples they were chosen by
+    noise: Noise | None = None  # of the measurement to come, where it is known
 
 
 @runtime_checkable
@@ -73,7 +75,7 @@ class Greedy:
         with torch.no_grad():
             # of all designs: cheaper than an operator of the free ones, which change
             seen = operator.forward(torch.cat([draws.images, draws.guess[None]]))[:, index]
-            scores[index] = self.score(Forecast(seen[:-1], seen[-1])).float().cpu()
+            scores[index] = self.score(Forecast(seen[:-1], seen[-1], choice.noise)).float().cpu()
         if not bool(scores[index].isfinite().all()):
             raise FloatingPointError(
                 f"{getattr(self.score, '__name__', self.score)} gives scores that are NaN or infinite; "

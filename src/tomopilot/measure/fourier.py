@@ -58,9 +58,6 @@ class Fourier(Operator):
     def __repr__(self) -> str:
         return f"Fourier(shape={self.shape}, rows=<{len(self)} rows>)"
 
-    def to(self, device: torch.device | str) -> "Fourier":
-        return Fourier(self.shape, self.rows.to(device))
-
     def forward(self, x: Numbers) -> Complex[Tensor, "b n w"]:
         x = numbers(x)
         if tuple(x.shape[1:]) != self.image_shape:

@@ -50,10 +50,11 @@ class Operator(abc.ABC):
 
     def adjoint(self, y: Inexact[Tensor, "b n *block"]) -> Float[Tensor, "b *image"]:
         """The transpose of `forward`, exact because it is its derivative; override for speed only."""
+        twice = torch.is_grad_enabled() and y.requires_grad
         with torch.enable_grad():
             dtype = y.real.dtype  # images are real, also those that complex numbers are measured of
             x = torch.zeros(len(y), *self.image_shape, dtype=dtype, device=y.device, requires_grad=True)
-            (gradient,) = torch.autograd.grad(self.forward(x), x, y)
+            (gradient,) = torch.autograd.grad(self.forward(x), x, y, create_graph=twice)
         return gradient
 
     @property
@@ -71,15 +72,17 @@ class Operator(abc.ABC):
     @property
     def block_shape(self) -> tuple[int, ...]:
         """Shape of one design's measurement."""
-        return tuple(
-            self[torch.zeros(1, dtype=torch.long)].forward(torch.zeros(1, *self.image_shape)).shape[2:]
-        )
+        return tuple(self._first().shape[2:])
 
     @property
     def complex_values(self) -> bool:
         """Whether complex numbers are measured."""
+        return self._first().is_complex()
+
+    def _first(self) -> Inexact[Tensor, "1 1 *block"]:
+        """What the first design reads of an empty image."""
         first = self[torch.zeros(1, dtype=torch.long)]
-        return first.forward(torch.zeros(1, *self.image_shape, device=self.device)).is_complex()
+        return first.forward(torch.zeros(1, *self.image_shape, device=self.device))
 
     @property
     def kind(self) -> Kind:

@@ -61,7 +61,7 @@ def check(plan: Plan) -> None:
         if plan.budget > len(operator):
             raise ValueError(
                 f"the budget is {plan.budget} measurements, but {operator!r} of {scan.image} has "
-                f"{len(operator)}"
+                f"{len(operator)}; expected 1 to {len(operator)}"
             )
         if scan.image not in checked:
             truth = truth_of(image, operator, plan.seed)

@@ -1,0 +1,47 @@
+"""Every posterior: a newcomer adds one line."""
+
+import pytest
+import torch
+
+from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.operator import Operator
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
+from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.guidance.dps import DPS
+from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.inpaint import Inpaint
+from tomopilot.posterior.guidance.moments import Moments
+from tomopilot.posterior.guidance.prox import Prox
+from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.posterior.inflated import Inflated
+from tomopilot.posterior.posterior import Posterior
+from tomopilot.prior.schedule import ddpm, logarithmic
+from tomopilot.testing import check_posterior, smooth_prior, twin
+
+SIZE, SHAPE = 16, (8, 6)
+PRIOR, COMPLEX, FEW = smooth_prior((SIZE, SIZE)), smooth_prior((2, *SHAPE)), logarithmic(2.5, 0.02, 10)
+ONE, FIVE, ROWS = Radon(SIZE, half_turn(1)), Radon(SIZE, half_turn(5)), Fourier(SHAPE, torch.tensor([4, 3]))
+OF_PROJECTIONS = [
+    DiffusionPosterior(PRIOR, Soft(steps=5), ddpm(10)),
+    DiffusionPosterior(PRIOR, Soft(steps=5, batch=2), ddpm(10), eta=0.3),
+    DiffusionPosterior(PRIOR, Prox(), FEW),
+    DiffusionPosterior(PRIOR, Moments(), FEW, weigh=(0.1,)),
+    DiffusionPosterior(PRIOR, Hard(Soft(steps=5)), ddpm(10)),
+    DiffusionPosterior(PRIOR, DPS(0.2), ddpm(10), eta=0.27),
+    Inflated(DiffusionPosterior(PRIOR, Prox(), FEW), {1: 2.0}),
+    FilteredBackProjection(),
+    TotalVariation(0.1, steps=20),
+]
+POSTERIORS: list[tuple[Posterior, Operator]] = [
+    *((posterior, operator) for posterior in OF_PROJECTIONS for operator in (ONE, FIVE)),
+    (DiffusionPosterior(COMPLEX, Inpaint(), FEW), ROWS),
+    (DiffusionPosterior(COMPLEX, Prox(), FEW), ROWS),
+    (ZeroFilled(), ROWS),
+]
+
+
+@pytest.mark.parametrize(("posterior", "operator"), POSTERIORS, ids=lambda part: type(part).__name__)
+def test_laws(posterior, operator, rng):
+    check_posterior(posterior, twin(operator, Gaussian(0.1), rng=rng).data)
