@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from tomopilot.cli import app
-from tomopilot.design.policy import bisect_order
+from tomopilot.design.policy import uniform_order
 from tomopilot.measure.kind import PROJECTION
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
@@ -116,8 +116,11 @@ def registered(monkeypatch):
         posteriors=("auto", "tv"),
         policies=("information", "uniform"),
         order="uniform",
-        opening=bisect_order,
-        orders={"uniform": lambda n, *_: bisect_order(n)},
+        opening=uniform_order,
+        orders={
+            "uniform": lambda operator, *_: uniform_order(operator),
+            "one by one": lambda operator, *_: list(range(len(operator))),
+        },
     )
     monkeypatch.setitem(OPERATORS, "fan", family)
     monkeypatch.setitem(SCORES, "information", information)
@@ -139,15 +142,16 @@ def test_a_scan_of_ones_own(registered, tmp_path):
     summary = scan(tmp_path / "run", *words)
     (image,) = summary["images"]
     assert summary["operator"] == "fan" and image["policy"] == "information"
-    assert len(set(image["designs"])) == 5 and image["designs"][:2] == bisect_order(12)[:2]
+    assert len(set(image["designs"])) == 5 and image["designs"][:2] == [0, 3]  # not the opposite one
     assert max(image["settings"]) > 180 and summary["kind"]["period"] == 360
     assert image["psnr"][-1] > image["psnr"][0]
     assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_what_is_usual_for_it(registered, tmp_path):
-    """Names left out, and a budget beyond its angles."""
-    (image,) = scan(tmp_path / "run", "--policy", "uniform", "--budget", "2")["images"]
+    """Names left out, an order of its own, and a budget beyond its angles."""
+    (image,) = scan(tmp_path / "run", "--policy", "one by one", "--budget", "2")["images"]
+    assert image["designs"] == [0, 1]
     assert image["posterior"] == "descend" and image["prior"] == "chip-128"
     with pytest.raises(ValueError, match=r"13 measurements.*Fan.*1 to 12"):
         scan(tmp_path / "other", "--policy", "uniform", "--budget", "13")

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -14,9 +15,11 @@ from tomopilot.design.policy import (
     centred_bisection,
     equispaced_order,
     random_order,
+    uniform_order,
 )
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
+from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.records import Draws
 
@@ -50,6 +53,25 @@ def test_bisect_order_halves_a_widest_gap(n):
         left, right = new - before, gaps[before] - (new - before)
         assert abs(left - right) <= 1
         assert gaps[before] >= max(gaps.values()) - 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 12, 180])
+def test_the_uniform_order_of_half_a_turn_is_bisection(n):
+    assert uniform_order(Radon(8, half_turn(n))) == bisect_order(n)
+
+
+@pytest.mark.parametrize("n", [8, 9, 12, 36, 256, 360, 4096])
+def test_the_uniform_order_of_a_turn_sees_all_lines_before_any_again(n):
+    order = uniform_order(Radon(8, 2 * half_turn(n)))
+    lines = [Fraction(360 * design, n) % 180 for design in order]
+    new = len(set(lines))
+    assert sorted(order) == list(range(n)) and new == (n // 2 if n % 2 == 0 else n)
+    assert len(set(lines[:new])) == new and set(lines[new:]) <= set(lines[:new])
+    assert lines[:new] == [Fraction(180 * place, new) for place in bisect_order(new)]
+
+
+def test_the_uniform_order_of_rows_is_bisection():
+    assert uniform_order(Fourier((9, 4))) == bisect_order(9)
 
 
 def test_random_order_hangs_on_the_seed():

@@ -1,8 +1,9 @@
 """Policies: who decides what is measured next."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, zip_longest
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,6 +15,8 @@ from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
 from tomopilot.records import Decision, Draws, Forecast
+
+SAME = 1e-5  # radians, within which lines are one
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,21 @@ def bisect_order(n: int) -> list[int]:
         reversed_bits = int(f"{step:b}"[::-1], 2) if step else 0
         order.setdefault(n * reversed_bits >> step.bit_length())
     raise AssertionError("unreachable")
+
+
+def uniform_order(operator: Operator) -> list[int]:
+    """`bisect_order`; where settings are angles, of the lines they see, which repeat after half a turn.
+
+    Opposite angles see the same lines, so the second of each pair comes after all of the first.
+    """
+    if operator.kind.period is None:
+        return bisect_order(len(operator))
+    turn, designs = (operator.settings.double().cpu() + SAME).remainder(math.pi).sort()
+    lines: dict[int, list[int]] = {}
+    for line, design in zip((turn.diff(prepend=turn[:1]) > SAME).cumsum(0), designs.tolist(), strict=True):
+        lines.setdefault(int(line), []).append(design)
+    views = zip_longest(*(sorted(lines[line]) for line in bisect_order(len(lines))))
+    return [design for again in views for design in again if design is not None]
 
 
 def centre_order(n: int) -> list[int]:

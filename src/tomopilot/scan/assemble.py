@@ -162,13 +162,13 @@ def replayed(source: str, image: str, operator: Operator) -> list[int]:
 
 def policy(plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None) -> Policy:
     """The policy of a checked name; an adaptive one continues in uniform order after an alarm."""
-    name, usual, designs = scan.method.policy, family(plan.operator), len(operator)
+    name, usual = scan.method.policy, family(plan.operator)
     if name.startswith(REPLAY):
         return InOrder(replayed(name.removeprefix(REPLAY), plan.label(scan.image), operator))
     if name in usual.orders:
-        return InOrder(usual.orders[name](designs, plan.seed, plan.start, plan.budget))
-    adaptive = Greedy(SCORES[name], InOrder(usual.opening(designs)), plan.start)
-    retreat = InOrder(usual.orders["uniform"](designs, plan.seed, 0, plan.budget))
+        return InOrder(usual.orders[name](operator, plan.seed, plan.start, plan.budget))
+    adaptive = Greedy(SCORES[name], InOrder(usual.opening(operator)), plan.start)
+    retreat = InOrder(usual.orders["uniform"](operator, plan.seed, 0, plan.budget))
     return Guarded(adaptive, retreat, alarm) if alarm else adaptive
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import (
-    bisect_order,
     centre_order,
     centred_bisection,
     equispaced_order,
     random_order,
+    uniform_order,
 )
 from tomopilot.files.images import NamedImage
 from tomopilot.measure.fourier import Fourier
@@ -109,12 +109,12 @@ POSTERIORS = {
 SCORES = {"variance": variance}  # what adaptive policies maximise
 REPLAY = "replay:"  # and the summary.json of an earlier run
 
-Order = Callable[[int, int, int, int], list[int]]  # of designs; from their number, seed, start and budget
+Order = Callable[[Operator, int, int, int], list[int]]  # of designs; also from seed, start and budget
 
 
 def _from_centre(order: Order) -> Order:
     """Rows in some order, once those about the centre have opened the scan, as in the paper (App. B)."""
-    return lambda n, seed, start, budget: [*centre_order(n)[:start], *order(n, seed, start, budget)]
+    return lambda rows, *rest: [*centre_order(len(rows))[: rest[1]], *order(rows, *rest)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Family:
     posteriors: tuple[str, ...]
     policies: tuple[str, ...]
     order: str  # the best that is fixed before the scan
-    opening: Callable[[int], list[int]]  # how adaptive scans begin
+    opening: Callable[[Operator], list[int]]  # how adaptive scans begin
     orders: Mapping[str, Order] = field(default_factory=dict)
 
 
@@ -166,10 +166,10 @@ OPERATORS = {
         posteriors=("auto", "fbp", "tv"),
         policies=("variance", "uniform"),
         order="uniform",
-        opening=bisect_order,
+        opening=uniform_order,
         orders={
-            "uniform": lambda n, *_: bisect_order(n),
-            "random": lambda n, seed, *_: random_order(n, seed),
+            "uniform": lambda operator, *_: uniform_order(operator),
+            "random": lambda operator, seed, *_: random_order(len(operator), seed),
         },
     ),
     "mri": Family(
@@ -181,16 +181,22 @@ OPERATORS = {
         posteriors=("auto", "zero-filled"),
         policies=("variance", "low-to-high", "uniform"),
         order="low-to-high",
-        opening=centre_order,
+        opening=lambda rows: centre_order(len(rows)),
         orders={
-            "uniform": _from_centre(lambda n, *_: centred_bisection(n)),
-            "random": _from_centre(lambda n, seed, *_: random_order(n, seed)),
-            "low-to-high": lambda n, *_: centre_order(n),
-            "equispaced": _from_centre(lambda n, _, start, budget: equispaced_order(n, budget - start)),
+            "uniform": _from_centre(lambda rows, *_: centred_bisection(len(rows))),
+            "random": _from_centre(lambda rows, seed, *_: random_order(len(rows), seed)),
+            "low-to-high": lambda rows, *_: centre_order(len(rows)),
+            "equispaced": _from_centre(
+                lambda rows, _, start, budget: equispaced_order(len(rows), budget - start)
+            ),
         },
     ),
 }
-FIXED = tuple(dict.fromkeys(name for family in OPERATORS.values() for name in family.orders))
+
+
+def fixed() -> tuple[str, ...]:
+    """The names of all orders that are decided before a scan."""
+    return tuple(dict.fromkeys(name for family in OPERATORS.values() for name in family.orders))
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -269,7 +275,7 @@ class Method:
     def __post_init__(self) -> None:
         pair(self.posterior)
         if not self.policy.startswith(REPLAY):
-            check_names("policy", [self.policy], [*SCORES, *FIXED, f"{REPLAY}FILE"])
+            check_names("policy", [self.policy], [*SCORES, *fixed(), f"{REPLAY}FILE"])
         if self.adaptive and not entry(self.chooser).gives_samples:
             orders = " or ".join(_family_of(entry(self.chooser)).orders)
             raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {orders}")
@@ -316,7 +322,7 @@ class Method:
             if kind not in (None, usual.kind):
                 fitting = [n for n, other in POSTERIORS.items() if other.kind in (None, usual.kind)]
                 raise ValueError(f"{name} is for {kind}s only; {operator} takes {', '.join(fitting)}")
-        if self.policy in FIXED and self.policy not in usual.orders:
+        if self.policy in fixed() and self.policy not in usual.orders:
             other = next(kind.kind for kind in OPERATORS.values() if self.policy in kind.orders)
             orders = " or ".join(usual.orders)
             raise ValueError(f"{self.policy} is an order of {other}s; for {usual.kind}s use {orders}")
