@@ -10,7 +10,7 @@ from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from tomopilot.measure.noise import Noise
-from tomopilot.measure.operator import Operator
+from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.measure.solve import largest_eigenvalue
 
 SAFETY = 1.05  # power iteration approaches the largest eigenvalue from below
@@ -22,8 +22,11 @@ class Observation:
 
     family: Operator
     index: Int[Tensor, " m"]
-    values: Inexact[Tensor, "m *block"]
+    values: Numbers  # (m, *block), made a tensor
     noise: Noise
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", numbers(self.values))
 
     @cached_property
     def operator(self) -> Operator:
@@ -81,9 +84,9 @@ class Data:
             for part in self.observations
         )
 
-    def add(self, family: Operator, design: int, values: Inexact[Tensor, "*block"], noise: Noise) -> "Data":
+    def add(self, family: Operator, design: int, values: Numbers, noise: Noise) -> "Data":
         """These data and one more block; blocks of a family are kept in the order of their designs."""
-        index, block = torch.tensor([design]), values[None]
+        index, block = torch.tensor([design]), numbers(values)[None]
         others = []
         for part in self.observations:
             if part.family is family and part.noise == noise:

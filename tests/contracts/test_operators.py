@@ -2,11 +2,17 @@ import math
 
 import pytest
 import torch
+from torch.testing import assert_close
 
+from tomopilot.design.policy import InOrder
+from tomopilot.experiment import Experiment
 from tomopilot.measure import radon
 from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.noise import Gaussian, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import TotalVariation
+from tomopilot.records import Observation
 from tomopilot.testing import check_operator
 
 
@@ -48,6 +54,48 @@ OPERATORS: list[Operator] = [
     Fourier((1, 3)),
 ]
 every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
+
+
+NOBODY = TotalVariation()  # asked for no image
+KINDS = {
+    "numpy": lambda x: x.numpy(),
+    "double numpy": lambda x: x.numpy().astype("f8" if not x.is_complex() else "c16"),
+    "list": lambda x: x.tolist(),
+    "float16": lambda x: x if x.is_complex() else x.half(),
+    "bfloat16": lambda x: x if x.is_complex() else x.bfloat16(),
+    "counts": lambda x: x if x.is_complex() else x.int(),
+}
+
+
+@every
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_numbers_of_any_kind_are_as_single_precision(operator, kind, rng):
+    """Small whole numbers, which every kind holds exactly."""
+    x = torch.randint(-4, 5, (2, *operator.image_shape), generator=rng).float()
+    y = torch.randint(-4, 5, operator.forward(x).shape, generator=rng).to(operator.forward(x))
+    image = torch.rand(1, *operator.image_shape, generator=rng)
+    assert_close(operator.forward(kind(x)), operator.forward(x), rtol=0, atol=0)
+    assert_close(operator.adjoint(kind(y)), operator.adjoint(y), rtol=0, atol=0)
+    for noise in (Gaussian(0.003), Gaussian(), *([] if y.is_complex() else [Poisson(1e5, 0.01)])):
+        index = torch.arange(len(operator))
+        ours, theirs = (
+            Observation(operator, index, kind(y[0]), noise),
+            Observation(operator, index, y[0], noise),
+        )
+        assert_close(ours.gradient(image), theirs.gradient(image), rtol=0, atol=0)
+        told = [Experiment(operator, noise, NOBODY, InOrder([0])) for _ in range(2)]
+        for experiment, block in zip(told, (kind(y[0, 0]), y[0, 0]), strict=True):
+            experiment.tell(0, block)
+        ours, theirs = (experiment.data for experiment in told)
+        assert_close(ours.gradient(image), theirs.gradient(image), rtol=0, atol=0)
+        assert ours.lipschitz == theirs.lipschitz
+
+
+@every
+@pytest.mark.parametrize("wrong", [["a"], [[0.0], [1.0, 2.0]], [None]], ids=repr)
+def test_what_is_no_number_is_rejected(operator, wrong):
+    with pytest.raises(ValueError):
+        operator.forward(wrong)
 
 
 @every

@@ -218,7 +218,15 @@ def test_numbers_of_any_kind_are_taken(kind):
 
 
 @pytest.mark.parametrize(
-    "angles", [torch.arange(180.0), torch.tensor([0.0, 45.5, 90.0]), np.arange(0, 360, 0.5)]
+    "angles",
+    [
+        torch.arange(180.0),
+        torch.tensor([0.0, 45.5, 90.0]),
+        np.arange(0, 360, 0.5),
+        np.linspace(0, 180, 128, endpoint=False),
+        np.linspace(0, 360, 700) - 180,
+        torch.arange(128).flip(0) * (180 / 128) + 0.123,
+    ],
 )
 def test_degrees_are_rejected(angles):
     with pytest.raises(ValueError, match="looks like degrees; expected radians"):
@@ -232,6 +240,8 @@ def test_degrees_are_rejected(angles):
         half_turn(60).repeat(3) + 9,
         torch.arange(40) * math.pi,
         torch.arange(6.0),
+        np.linspace(0, 20 * math.pi, 1000),
+        np.arange(500) * math.pi * (math.sqrt(5) - 1) / 2,
     ],
 )
 def test_radians_of_many_turns_are_taken(angles):
@@ -243,7 +253,7 @@ def test_the_operator_works_under_torch_func(rng):
     radon = Radon(8, half_turn(5))
     x, v = torch.randn(2, 3, 8, 8, generator=rng)
     w = torch.randn(3, 5, 8, generator=rng)
-    out, pull = torch.func.vjp(radon.forward, x)
+    out, pull = torch.func.vjp(radon.forward, x)[:2]
     assert_close(pull(w)[0], radon.adjoint(w))
     assert_close(torch.func.jvp(radon.forward, (x,), (v,)), (out, radon.forward(v)))
     each = torch.func.vmap(lambda image: radon.forward(image[None])[0])(x)
