@@ -44,6 +44,8 @@ OPERATORS: list[Operator] = [
     Radon(8, torch.tensor([-4.0, 0.0, 0.1, math.pi / 4, math.pi / 2, 3 * math.pi / 4, math.pi, 9.0])),
     Radon(8, half_turn(6).double()),
     Radon(2, half_turn(3), bins=1),
+    Radon(8, half_turn(6), bins=9, offset=1.3),
+    Radon(8, half_turn(16), offset=-2.0),
     sharing(8, half_turn(16)),
     sharing(9, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
     chunked(8, half_turn(7), kept=True),

@@ -114,6 +114,12 @@ class Radon(Operator):
             vars(other).pop(made, None)
         return other
 
+    def finer(self, times: int) -> "Radon":
+        """The same rays on a grid of pixels, and with detector bins, so many times as fine."""
+        other = self._at(self.angles)
+        other.size, other.bins, other.offset = times * self.size, times * self.bins, times * self.offset
+        return other
+
     def check_projections(self, y: Tensor) -> None:
         """Raises where `y` cannot be a batch of this operator's projections."""
         came, expected = tuple(y.shape[1:]), (len(self), self.bins)
