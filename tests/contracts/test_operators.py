@@ -117,6 +117,29 @@ def test_differentiable_twice(operator, rng):
     assert torch.autograd.gradgradcheck(lambda x: small.forward(x).square(), x, fast_mode=True)
 
 
+@every
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch.func.jvp itself
+def test_works_under_torch_func(operator, rng):
+    """The derivative is the operator, its transpose the adjoint; and a batch of batches is many batches."""
+    x, v = torch.randn(2, 3, *operator.image_shape, generator=rng)
+    y = operator.forward(x)
+    w = torch.randn(y.shape, generator=rng, dtype=y.dtype)
+    out, pull = torch.func.vjp(operator.forward, x)[:2]
+    assert_close(out, y)
+    assert_close(pull(w)[0], operator.adjoint(w))
+    assert_close(torch.func.jvp(operator.forward, (x,), (v,)), (y, operator.forward(v)))
+    assert_close(torch.func.jvp(operator.adjoint, (y,), (w,)), (operator.adjoint(y), operator.adjoint(w)))
+    assert_close(torch.vmap(operator.forward)(torch.stack([x, v])), torch.stack([y, operator.forward(v)]))
+    assert_close(torch.vmap(operator.forward, 1, 1)(x[:, None]), y[:, None])
+    assert_close(
+        torch.vmap(operator.adjoint)(torch.stack([y, w])), torch.stack([*map(operator.adjoint, (y, w))])
+    )
+    curvature = torch.func.jvp(
+        torch.func.grad(lambda x: operator.forward(x).abs().square().sum()), (x,), (v,)
+    )
+    assert_close(curvature[1], 2 * operator.adjoint(operator.forward(v)), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_chunks_change_nothing(kept, rng):
     parts, whole = chunked(8, half_turn(7), kept=kept), Radon(8, half_turn(7))

@@ -277,18 +277,6 @@ def test_radians_of_many_turns_are_taken(angles):
     assert len(Radon(8, angles)) == len(angles)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch.func.jvp itself
-def test_the_operator_works_under_torch_func(rng):
-    radon = Radon(8, half_turn(5))
-    x, v = torch.randn(2, 3, 8, 8, generator=rng)
-    w = torch.randn(3, 5, 8, generator=rng)
-    out, pull = torch.func.vjp(radon.forward, x)[:2]
-    assert_close(pull(w)[0], radon.adjoint(w))
-    assert_close(torch.func.jvp(radon.forward, (x,), (v,)), (out, radon.forward(v)))
-    each = torch.func.vmap(lambda image: radon.forward(image[None])[0])(x)
-    assert_close(each, out)
-
-
 def test_wrong_image_shape():
     with pytest.raises(ValueError, match=r"\(7, 8\).*\(8, 8\)"):
         Radon(8, half_turn(3)).forward(torch.zeros(1, 7, 8))
