@@ -203,7 +203,13 @@ class _Moment:
 
     def _draw(self, posterior: Posterior, purpose: str, earlier: Draws | None) -> Draws:
         rng = stream(self.seed, purpose, self.told)
-        return posterior.sample(self.data, self.count, rng=rng, previous=earlier)
+        draws = posterior.sample(self.data, self.count, rng=rng, previous=earlier)
+        if not bool(draws.images.isfinite().all() and draws.guess.isfinite().all()):
+            raise FloatingPointError(
+                f"{type(posterior).__name__} gave an image that is NaN or infinite after {self.told} "
+                "measurements; nothing can be chosen or judged by it: check the noise and the intensity range"
+            )
+        return draws
 
 
 def run(

@@ -9,13 +9,13 @@ from torch.testing import assert_close
 
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Choice, Greedy, InOrder, bisect_order
-from tomopilot.design.stopping import budget
+from tomopilot.design.stopping import budget, certain
 from tomopilot.design.trust import surprise
 from tomopilot.experiment import Experiment, run
 from tomopilot.measure.fourier import Fourier, to_complex, to_kspace
 from tomopilot.measure.noise import Gaussian, Masked, Poisson
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.metrics import psnr
+from tomopilot.metrics import psnr, ssim
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
@@ -218,10 +218,54 @@ def test_surprise_is_over_the_bins_that_are_used(rng):
 
 def test_samples_that_are_not_numbers_stop_the_scan():
     broken = DiffusionPosterior(lambda x, sigma: x * math.nan, Prox(), logarithmic(2.5, 0.02, 4))
-    with pytest.raises(FloatingPointError, match=r"NaN or infinite at noise level 2.5"):
+    with pytest.raises(
+        FloatingPointError, match=r"posterior with Prox\(.*NaN or infinite at noise level 2.5"
+    ):
         broken.sample(Data((8, 8)), 2, rng=torch.Generator())
+    scan = Experiment(OPERATOR, EXACT, broken, InOrder(range(DESIGNS)), count=2)
+    with pytest.raises(FloatingPointError, match=r"posterior with Prox\("):
+        scan.draws()
     images = torch.full((3, 8, 8), math.nan)
     choice = Choice(Radon(8, half_turn(6)), (0, 1), 0, lambda: Draws(images, images[0]))
     with pytest.raises(FloatingPointError, match="variance gives scores that are NaN"):
         Greedy(variance, InOrder([0]), 0).choose(choice)
     assert math.isnan(psnr(images[0], torch.zeros(8, 8)))
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_single_image_that_is_no_number_stops_the_scan(lost):
+    """Whoever drew it; the best design is never that of a NaN, nor the first one."""
+
+    class Broken:
+        def sample(self, data, count, *, rng, previous=None):
+            images = torch.rand(3, SIZE, SIZE, generator=rng)
+            images[lost, 3, 3] = math.nan
+            return Draws(images, images.mean(0))
+
+    policy = Greedy(variance, InOrder(range(DESIGNS)), 0)
+    scan = Experiment(OPERATOR, EXACT, Broken(), policy, count=3)
+    for asked in (scan.ask, scan.draws, scan.choosing):
+        with pytest.raises(
+            FloatingPointError, match="Broken gave an image that is NaN or infinite after 0 meas"
+        ):
+            asked()
+    images = torch.rand(3, SIZE, SIZE)
+    images[lost, 3, 3] = math.nan
+    choice = Choice(OPERATOR, tuple(range(DESIGNS)), 1, lambda: Draws(images, images[0]))
+    with pytest.raises(FloatingPointError, match="variance gives scores that are NaN"):
+        policy.choose(choice)
+    assert math.isnan(psnr(images[lost], images[lost - 1]))
+    assert math.isnan(ssim(images[lost], images[lost - 1]))
+    assert not certain(1e6)(Predicted(images))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A scan whose samples have foreseen everything."""
+
+    images: torch.Tensor
+    count_told: int = 5
+    surprises: tuple[float, ...] = (1.0,) * 5
+
+    def choosing(self):
+        return Draws(self.images, self.images[0])
