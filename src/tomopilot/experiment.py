@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tomopilot.design.policy import Choice, Policy
 from tomopilot.design.trust import surprise
-from tomopilot.measure.noise import Noise, blanked
+from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
@@ -117,7 +117,6 @@ class Experiment:
         design = index(design)
         values = numbers(values).to(self.operator.device)
         self.check(design, values)
-        values = blanked(values, self.noise)
         self.surprises.append(self._surprise(design, values))
         self.moves.append(self._moves())
         self.data = self.data.add(self.operator, design, values, self.noise)
@@ -166,12 +165,11 @@ class Experiment:
                 f"values are {came} ({values.dtype}), but {self.operator!r} measures {expected} numbers; "
                 f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
             )
-        bad = int((~torch.isfinite(blanked(values, self.noise))).sum())
+        bad = int((~values.isfinite() & (self.noise.precision(values) != 0)).sum())
         if bad:
             raise ValueError(
                 f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
-                "numbers: check the flat field, or leave out dead detector bins with the noise "
-                "Masked(noise, bins)"
+                "numbers: check the flat field, or mask dead detector bins with the noise Masked(noise, bins)"
             )
 
 
@@ -205,7 +203,13 @@ class _Moment:
 
     def _draw(self, posterior: Posterior, purpose: str, earlier: Draws | None) -> Draws:
         rng = stream(self.seed, purpose, self.told)
-        return posterior.sample(self.data, self.count, rng=rng, previous=earlier)
+        draws = posterior.sample(self.data, self.count, rng=rng, previous=earlier)
+        if not bool(draws.images.isfinite().all() and draws.guess.isfinite().all()):
+            raise FloatingPointError(
+                f"{type(posterior).__name__} gave an image that is NaN or infinite after {self.told} "
+                "measurements; nothing can be chosen or judged by it: check the noise and the intensity range"
+            )
+        return draws
 
 
 def run(

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
-from tomopilot.measure.noise import Noise, blanked
-from tomopilot.measure.operator import Operator
+from tomopilot.measure.noise import Noise
+from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.measure.solve import largest_eigenvalue
 
 SAFETY = 1.05  # power iteration approaches the largest eigenvalue from below
@@ -18,12 +18,15 @@ SAFETY = 1.05  # power iteration approaches the largest eigenvalue from below
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """Measured blocks of one family of designs under one noise."""
+    """Measured blocks of one family of designs under one noise; values of precision 0 may be anything."""
 
     family: Operator
     index: Int[Tensor, " m"]
-    values: Inexact[Tensor, "m *block"]
+    values: Numbers  # (m, *block), made a tensor
     noise: Noise
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", numbers(self.values))
 
     @cached_property
     def operator(self) -> Operator:
@@ -32,6 +35,11 @@ class Observation:
     @cached_property
     def precision(self) -> Float[Tensor, "m *block"]:
         return self.noise.precision(self.values)
+
+    @cached_property
+    def known(self) -> Inexact[Tensor, "m *block"]:
+        """The values, and 0 where their precision is 0."""
+        return self.values.masked_fill(self.precision == 0, 0)
 
     @cached_property
     def weight(self) -> Float[Tensor, "m *block"]:
@@ -45,7 +53,7 @@ class Observation:
     def residual(self, x: Float[Tensor, "b *image"]) -> Inexact[Tensor, "b m *block"]:
         """A x - y."""
         measured = self.operator.forward(x)
-        return measured - self.values.to(measured)
+        return measured - self.known.to(measured)
 
     def gradient(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b *image"]:
         """Derivative of `misfit`: A^T W (A x - y)."""
@@ -70,12 +78,15 @@ class Data:
 
     @property
     def numel(self) -> int:
-        """Number of measured real numbers; a complex value is two."""
-        return sum(part.values.numel() * (2 if part.values.is_complex() else 1) for part in self.observations)
+        """Number of measured real numbers that are used; a complex value is two."""
+        return sum(
+            int((part.precision > 0).sum()) * (2 if part.values.is_complex() else 1)
+            for part in self.observations
+        )
 
-    def add(self, family: Operator, design: int, values: Inexact[Tensor, "*block"], noise: Noise) -> "Data":
+    def add(self, family: Operator, design: int, values: Numbers, noise: Noise) -> "Data":
         """These data and one more block; blocks of a family are kept in the order of their designs."""
-        index, block = torch.tensor([design]), blanked(values, noise)[None]
+        index, block = torch.tensor([design]), numbers(values)[None]
         others = []
         for part in self.observations:
             if part.family is family and part.noise == noise:

@@ -2,11 +2,17 @@ import math
 
 import pytest
 import torch
+from torch.testing import assert_close
 
+from tomopilot.design.policy import InOrder
+from tomopilot.experiment import Experiment
 from tomopilot.measure import radon
 from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.noise import Gaussian, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import TotalVariation
+from tomopilot.records import Observation
 from tomopilot.testing import Rays, check_operator, check_projector
 
 
@@ -38,6 +44,8 @@ OPERATORS: list[Operator] = [
     Radon(8, torch.tensor([-4.0, 0.0, 0.1, math.pi / 4, math.pi / 2, 3 * math.pi / 4, math.pi, 9.0])),
     Radon(8, half_turn(6).double()),
     Radon(2, half_turn(3), bins=1),
+    Radon(8, half_turn(6), bins=9, offset=1.3),
+    Radon(8, half_turn(16), offset=-2.0),
     sharing(8, half_turn(16)),
     sharing(9, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
     chunked(8, half_turn(7), kept=True),
@@ -48,6 +56,48 @@ OPERATORS: list[Operator] = [
     Fourier((1, 3)),
 ]
 every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
+
+
+NOBODY = TotalVariation()  # asked for no image
+KINDS = {
+    "numpy": lambda x: x.numpy(),
+    "double numpy": lambda x: x.numpy().astype("f8" if not x.is_complex() else "c16"),
+    "list": lambda x: x.tolist(),
+    "float16": lambda x: x if x.is_complex() else x.half(),
+    "bfloat16": lambda x: x if x.is_complex() else x.bfloat16(),
+    "counts": lambda x: x if x.is_complex() else x.int(),
+}
+
+
+@every
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_numbers_of_any_kind_are_as_single_precision(operator, kind, rng):
+    """Small whole numbers, which every kind holds exactly."""
+    x = torch.randint(-4, 5, (2, *operator.image_shape), generator=rng).float()
+    y = torch.randint(-4, 5, operator.forward(x).shape, generator=rng).to(operator.forward(x))
+    image = torch.rand(1, *operator.image_shape, generator=rng)
+    assert_close(operator.forward(kind(x)), operator.forward(x), rtol=0, atol=0)
+    assert_close(operator.adjoint(kind(y)), operator.adjoint(y), rtol=0, atol=0)
+    for noise in (Gaussian(0.003), Gaussian(), *([] if y.is_complex() else [Poisson(1e5, 0.01)])):
+        index = torch.arange(len(operator))
+        ours, theirs = (
+            Observation(operator, index, kind(y[0]), noise),
+            Observation(operator, index, y[0], noise),
+        )
+        assert_close(ours.gradient(image), theirs.gradient(image), rtol=0, atol=0)
+        told = [Experiment(operator, noise, NOBODY, InOrder([0])) for _ in range(2)]
+        for experiment, block in zip(told, (kind(y[0, 0]), y[0, 0]), strict=True):
+            experiment.tell(0, block)
+        ours, theirs = (experiment.data for experiment in told)
+        assert_close(ours.gradient(image), theirs.gradient(image), rtol=0, atol=0)
+        assert ours.lipschitz == theirs.lipschitz
+
+
+@every
+@pytest.mark.parametrize("wrong", [["a"], [[0.0], [1.0, 2.0]], [None]], ids=repr)
+def test_what_is_no_number_is_rejected(operator, wrong):
+    with pytest.raises(ValueError):
+        operator.forward(wrong)
 
 
 @every
@@ -74,6 +124,29 @@ PROJECTORS: list[Radon] = [
 @pytest.mark.parametrize("radon", PROJECTORS, ids=repr)
 def test_projections_of_a_disc(radon):
     check_projector(radon, parallel(radon))
+
+
+@every
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch.func.jvp itself
+def test_works_under_torch_func(operator, rng):
+    """The derivative is the operator, its transpose the adjoint; and a batch of batches is many batches."""
+    x, v = torch.randn(2, 3, *operator.image_shape, generator=rng)
+    y = operator.forward(x)
+    w = torch.randn(y.shape, generator=rng, dtype=y.dtype)
+    out, pull = torch.func.vjp(operator.forward, x)[:2]
+    assert_close(out, y)
+    assert_close(pull(w)[0], operator.adjoint(w))
+    assert_close(torch.func.jvp(operator.forward, (x,), (v,)), (y, operator.forward(v)))
+    assert_close(torch.func.jvp(operator.adjoint, (y,), (w,)), (operator.adjoint(y), operator.adjoint(w)))
+    assert_close(torch.vmap(operator.forward)(torch.stack([x, v])), torch.stack([y, operator.forward(v)]))
+    assert_close(torch.vmap(operator.forward, 1, 1)(x[:, None]), y[:, None])
+    assert_close(
+        torch.vmap(operator.adjoint)(torch.stack([y, w])), torch.stack([*map(operator.adjoint, (y, w))])
+    )
+    curvature = torch.func.jvp(
+        torch.func.grad(lambda x: operator.forward(x).abs().square().sum()), (x,), (v,)
+    )
+    assert_close(curvature[1], 2 * operator.adjoint(operator.forward(v)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kept", [True, False])

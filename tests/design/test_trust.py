@@ -77,6 +77,13 @@ def test_alarm_ignores_what_was_not_predicted():
     assert ALARM([None, OUTLIER, None, None, None, None, None, OUTLIER]) == 8
 
 
+def test_a_surprise_that_is_no_number_rings():
+    """Rather than to begin the sum anew."""
+    alarm = Alarm(0.1, 3.0)
+    assert list(alarm.sums([5.0, math.nan, 0.1]))[1:] == [math.inf, math.inf]
+    assert alarm([1.0, math.nan, 1.0]) == 2 and alarm.peak([math.nan]) == math.inf
+
+
 def test_a_perfect_prediction_is_no_error():
     assert ALARM([0.0, 0.0, OUTLIER, OUTLIER]) == 4
 

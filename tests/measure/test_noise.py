@@ -1,9 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from tomopilot.measure.noise import Gaussian, Poisson
+from tomopilot.measure.noise import Gaussian, Masked, Poisson
 
 NOISES = [Gaussian(0.0), Gaussian(0.3), Poisson(1e4, 0.05)]
 every = pytest.mark.parametrize("noise", NOISES, ids=repr)
@@ -94,3 +95,32 @@ def test_complex_noise_has_its_variance_in_both_parts_together(rng):
 def test_photons_of_complex_values_are_refused(rng):
     with pytest.raises(ValueError, match="real measurements only"):
         Poisson(1e4, 0.1).sample(torch.zeros(3, dtype=torch.complex64), rng=rng)
+
+
+@pytest.mark.parametrize(
+    "bins", [(1, 3), [3, 1, 1], np.array([1, 3]), torch.tensor([False, True, False, True])]
+)
+def test_bins_are_masked_by_number_or_by_a_mask(bins):
+    noise = Masked(Gaussian(0.5), bins)
+    assert noise == Masked(Gaussian(0.5), (1, 3)) and hash(noise) == hash(Masked(Gaussian(0.5), (1, 3)))
+    values = torch.tensor([[1.0, torch.nan, 2.0, torch.inf], [1.0, 2.0, torch.nan, 0.0]])
+    expected = torch.tensor([4.0, 0.0, 4.0, 0.0]).expand(2, 4)
+    torch.testing.assert_close(noise.precision(values), expected, rtol=0, atol=0)
+
+
+def test_masked_bins_of_a_detector_that_depends_on_what_it_counts():
+    values = torch.tensor([5.0, torch.nan, -torch.inf])
+    found = Masked(Poisson(1e4, 0.1), (1, 2)).precision(values)
+    torch.testing.assert_close(found[:1], Poisson(1e4, 0.1).precision(values[:1]), rtol=0, atol=0)
+    assert found[1:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("bins", [(-1,), (1.5,), ("a",), ((1, 2),)], ids=repr)
+def test_bins_that_are_no_numbers_are_rejected(bins):
+    with pytest.raises(ValueError, match=r"expected whole numbers from 0, or true or false"):
+        Masked(Gaussian(0.5), bins)
+
+
+def test_a_masked_bin_beyond_the_detector_is_rejected():
+    with pytest.raises(ValueError, match=r"bin 8 is masked, but a measurement has bins 0 to 7"):
+        Masked(Gaussian(0.5), (2, 8)).precision(torch.zeros(8))

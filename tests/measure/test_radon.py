@@ -205,6 +205,35 @@ def test_an_axis_beside_the_middle_of_the_detector(offset, turn):
     assert radon.to("cpu").offset == offset
 
 
+@pytest.mark.parametrize("angles", [half_turn(12), half_turn(400)], ids=len)
+def test_no_offset_changes_nothing_to_the_last_bit(angles, rng):
+    x, plain, given = torch.randn(2, 16, 16, generator=rng), Radon(16, angles), Radon(16, angles, 16, 0.0)
+    y = plain.forward(x)
+    assert_close(given.forward(x), y, rtol=0, atol=0)
+    assert_close(given.adjoint(y), plain.adjoint(y), rtol=0, atol=0)
+    assert_close(filtered_backprojection(given, y), filtered_backprojection(plain, y), rtol=0, atol=0)
+    assert repr(plain) == repr(given) and "offset" not in repr(plain)
+
+
+@pytest.mark.parametrize("offset", [1.0, -3.0])
+def test_an_offset_of_whole_bins_moves_the_detector(offset, rng):
+    """Bins of a wider detector that is centred, and back-projected from it."""
+    x, angles, by = torch.randn(2, 16, 16, generator=rng), half_turn(12), int(offset)
+    wide, moved = Radon(16, angles, 48), Radon(16, angles, 32, offset)
+    seen = slice(8 - by, 40 - by)
+    y = wide.forward(x)[..., seen]
+    assert_close(moved.forward(x), y)
+    padded = torch.zeros(2, 12, 48)
+    padded[..., seen] = y
+    assert_close(moved.adjoint(y), wide.adjoint(padded))
+
+
+@pytest.mark.parametrize("offset", [math.nan, math.inf])
+def test_an_offset_that_is_no_number_is_rejected(offset):
+    with pytest.raises(ValueError, match="expected a finite number of bins"):
+        Radon(8, half_turn(3), offset=offset)
+
+
 @pytest.mark.parametrize("kind", ["numpy", "list", "whole", "half"])
 def test_numbers_of_any_kind_are_taken(kind):
     whole = torch.arange(24).reshape(1, 3, 8) % 5
@@ -218,7 +247,15 @@ def test_numbers_of_any_kind_are_taken(kind):
 
 
 @pytest.mark.parametrize(
-    "angles", [torch.arange(180.0), torch.tensor([0.0, 45.5, 90.0]), np.arange(0, 360, 0.5)]
+    "angles",
+    [
+        torch.arange(180.0),
+        torch.tensor([0.0, 45.5, 90.0]),
+        np.arange(0, 360, 0.5),
+        np.linspace(0, 180, 128, endpoint=False),
+        np.linspace(0, 360, 700) - 180,
+        torch.arange(128).flip(0) * (180 / 128) + 0.123,
+    ],
 )
 def test_degrees_are_rejected(angles):
     with pytest.raises(ValueError, match="looks like degrees; expected radians"):
@@ -232,22 +269,12 @@ def test_degrees_are_rejected(angles):
         half_turn(60).repeat(3) + 9,
         torch.arange(40) * math.pi,
         torch.arange(6.0),
+        np.linspace(0, 20 * math.pi, 1000),
+        np.arange(500) * math.pi * (math.sqrt(5) - 1) / 2,
     ],
 )
 def test_radians_of_many_turns_are_taken(angles):
     assert len(Radon(8, angles)) == len(angles)
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch.func.jvp itself
-def test_the_operator_works_under_torch_func(rng):
-    radon = Radon(8, half_turn(5))
-    x, v = torch.randn(2, 3, 8, 8, generator=rng)
-    w = torch.randn(3, 5, 8, generator=rng)
-    out, pull = torch.func.vjp(radon.forward, x)
-    assert_close(pull(w)[0], radon.adjoint(w))
-    assert_close(torch.func.jvp(radon.forward, (x,), (v,)), (out, radon.forward(v)))
-    each = torch.func.vmap(lambda image: radon.forward(image[None])[0])(x)
-    assert_close(each, out)
 
 
 def test_wrong_image_shape():

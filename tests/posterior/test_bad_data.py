@@ -1,6 +1,7 @@
 """Data that are too few, too many, without structure, or that lie: images stay finite, every scan ends."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -8,16 +9,18 @@ from torch.testing import assert_close
 
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Choice, Greedy, InOrder, bisect_order
-from tomopilot.design.stopping import budget
+from tomopilot.design.stopping import budget, certain
 from tomopilot.design.trust import surprise
 from tomopilot.experiment import Experiment, run
+from tomopilot.measure.fourier import Fourier, to_complex, to_kspace
 from tomopilot.measure.noise import Gaussian, Masked, Poisson
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.metrics import psnr
-from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
+from tomopilot.metrics import psnr, ssim
+from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
+from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.moments import Moments
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
@@ -144,6 +147,65 @@ def test_what_masked_bins_hold_changes_nothing(name, held, rng):
     assert bool(guess.isfinite().all())
 
 
+@dataclass(frozen=True)
+class Saturating:
+    """Says itself what is not to be used: what is no number, and what is too high."""
+
+    def sample(self, clean, *, rng):
+        return clean
+
+    def precision(self, values):
+        return torch.where(values.isfinite() & (values < 100), 4.0, 0.0)
+
+
+@pytest.mark.parametrize("held", [math.nan, math.inf, 500.0])
+@pytest.mark.parametrize("name", ALL)
+def test_a_noise_may_tell_by_the_value_what_is_not_used(name, held, rng):
+    """As one that is told by the bin."""
+    truth = torch.rand(1, SIZE, SIZE, generator=rng)
+    values = OPERATOR.forward(truth)[0]
+    values[:, list(DEAD)] = held
+    ours, expected = measured(values, Saturating()), measured(values, Masked(Gaussian(0.5), DEAD))
+    assert_close(ours.data.misfit(truth), torch.zeros(1), atol=1e-5, rtol=0)
+    assert ours.data.numel == expected.data.numel == DESIGNS * (SIZE - len(DEAD))
+    assert_close(drawn(ALL[name], ours.data).guess, drawn(ALL[name], expected.data).guess, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_bin_that_saw_no_photon_is_not_taken_for_an_open_beam(name):
+    """Its line integral is infinite, its weight 0."""
+    values = torch.ones(DESIGNS, SIZE)
+    values[:, list(DEAD)] = math.inf
+    ours, expected = measured(values, POISSON), measured(values, Masked(POISSON, DEAD))
+    (part,) = ours.data.observations
+    assert not part.precision[:, list(DEAD)].any() and part.values[0, DEAD[0]] == math.inf
+    assert_close(drawn(ALL[name], ours.data).guess, drawn(ALL[name], expected.data).guess, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("held", [0.0, 500.0, math.nan])
+def test_masked_columns_of_kspace_are_as_if_unmeasured(held, rng):
+    """By `zero-filled` and `inpaint`, also where that takes values as they are."""
+    operator, x = Fourier((6, SIZE)), torch.randn(1, 2, 6, SIZE, generator=rng)
+    truth = torch.randn(1, 2, 6, SIZE, generator=rng)
+    clean, live = operator.forward(truth)[0], [n for n in range(SIZE) if n not in DEAD]
+    for guidance, std in ((Inpaint(), 0.5), (Inpaint(), 0.0), (Inpaint(exact=True), 0.5)):
+        data, whole = Data(operator.image_shape), Data(operator.image_shape)
+        for row in (3, 2, 5):
+            whole = whole.add(operator, row, clean[row], Gaussian(std))
+            spoilt = clean[row].clone()
+            spoilt[list(DEAD)] = held
+            data = data.add(operator, row, spoilt, Masked(Gaussian(std), DEAD))
+        ours, expected = (
+            to_kspace(to_complex(guidance(lambda x, sigma: x, given)(x, torch.full((1,), 0.3))))
+            for given in (data, whole)
+        )
+        assert_close(ours[..., live], expected[..., live])
+        assert_close(ours[..., list(DEAD)], to_kspace(to_complex(x))[..., list(DEAD)])
+        zeros = to_kspace(to_complex(ZeroFilled().sample(data, 1, rng=rng).images))[0]
+        assert_close(zeros[3, live], clean[3, live])
+        assert_close(zeros[:, list(DEAD)], torch.zeros(6, len(DEAD), dtype=zeros.dtype))
+
+
 def test_surprise_is_over_the_bins_that_are_used(rng):
     """That of a detector that has only these."""
     predicted, values = torch.randn(3, 8, generator=rng), torch.randn(8, generator=rng)
@@ -156,10 +218,54 @@ def test_surprise_is_over_the_bins_that_are_used(rng):
 
 def test_samples_that_are_not_numbers_stop_the_scan():
     broken = DiffusionPosterior(lambda x, sigma: x * math.nan, Prox(), logarithmic(2.5, 0.02, 4))
-    with pytest.raises(FloatingPointError, match=r"NaN or infinite at noise level 2.5"):
+    with pytest.raises(
+        FloatingPointError, match=r"posterior with Prox\(.*NaN or infinite at noise level 2.5"
+    ):
         broken.sample(Data((8, 8)), 2, rng=torch.Generator())
+    scan = Experiment(OPERATOR, EXACT, broken, InOrder(range(DESIGNS)), count=2)
+    with pytest.raises(FloatingPointError, match=r"posterior with Prox\("):
+        scan.draws()
     images = torch.full((3, 8, 8), math.nan)
     choice = Choice(Radon(8, half_turn(6)), (0, 1), 0, lambda: Draws(images, images[0]))
     with pytest.raises(FloatingPointError, match="variance gives scores that are NaN"):
         Greedy(variance, InOrder([0]), 0).choose(choice)
     assert math.isnan(psnr(images[0], torch.zeros(8, 8)))
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_single_image_that_is_no_number_stops_the_scan(lost):
+    """Whoever drew it; the best design is never that of a NaN, nor the first one."""
+
+    class Broken:
+        def sample(self, data, count, *, rng, previous=None):
+            images = torch.rand(3, SIZE, SIZE, generator=rng)
+            images[lost, 3, 3] = math.nan
+            return Draws(images, images.mean(0))
+
+    policy = Greedy(variance, InOrder(range(DESIGNS)), 0)
+    scan = Experiment(OPERATOR, EXACT, Broken(), policy, count=3)
+    for asked in (scan.ask, scan.draws, scan.choosing):
+        with pytest.raises(
+            FloatingPointError, match="Broken gave an image that is NaN or infinite after 0 meas"
+        ):
+            asked()
+    images = torch.rand(3, SIZE, SIZE)
+    images[lost, 3, 3] = math.nan
+    choice = Choice(OPERATOR, tuple(range(DESIGNS)), 1, lambda: Draws(images, images[0]))
+    with pytest.raises(FloatingPointError, match="variance gives scores that are NaN"):
+        policy.choose(choice)
+    assert math.isnan(psnr(images[lost], images[lost - 1]))
+    assert math.isnan(ssim(images[lost], images[lost - 1]))
+    assert not certain(1e6)(Predicted(images))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A scan whose samples have foreseen everything."""
+
+    images: torch.Tensor
+    count_told: int = 5
+    surprises: tuple[float, ...] = (1.0,) * 5
+
+    def choosing(self):
+        return Draws(self.images, self.images[0])

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -29,3 +30,26 @@ def test_a_mean_of_repeats_comes_nearer_with_their_root():
     repeated = instrument()
     mean = torch.stack([repeated(0) for _ in range(400)]).mean(0)
     assert mean.std() < 0.1
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.5, -4.0])
+def test_a_finer_grid_sees_the_detector_where_it_is(offset):
+    """The closed-form projection of a disc, averaged over each bin."""
+    size, radius, x0, y0 = 64, 18.0, 7.0, -5.0
+    line = torch.arange(8 * size) / 8 - (size - 1 / 8) / 2
+    fine = ((line - x0).square() + (-line[:, None] - y0).square() < radius**2).float()
+    image = fine.unflatten(0, (size, 8)).unflatten(2, (size, 8)).mean((1, 3))
+    angles = half_turn(9)
+    radon = Radon(size, angles, 80, offset)
+    centre = x0 * angles.cos() + y0 * angles.sin()
+    t = torch.arange(800) / 10 - (80 - 1 / 10) / 2 - offset - centre[:, None]
+    exact = 2 * (radius**2 - t.square()).clamp(min=0).sqrt().unflatten(1, (80, 10)).mean(2)
+    measure = Simulated(image, radon, Gaussian(), finer=3)
+    found = torch.stack([measure(design) for design in range(len(radon))])
+    assert (found - exact).square().mean().sqrt() < 0.01 * exact.max()
+
+
+def test_every_angle_of_many_turns_is_measured_on_a_finer_grid():
+    """Also one that by itself might be degrees."""
+    radon = Radon(8, [0.33, 9.0])
+    assert_close(Simulated(IMAGE, radon, Gaussian(), finer=2)(1), torch.zeros(8))

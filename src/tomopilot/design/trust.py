@@ -80,11 +80,15 @@ class Alarm:
         return next((count for count, total in sums if total > self.threshold), None)
 
     def sums(self, surprises: Sequence[float | None]) -> Iterator[float]:
-        """The cumulative sum after each measurement; one that was not predicted leaves it as it is."""
+        """The cumulative sum after each measurement; one that was not predicted leaves it as it is.
+
+        What is no number was predicted by samples that are none: it counts as infinitely surprising.
+        """
         total = 0.0
         for value in surprises:
             if value is not None:
-                total = max(0.0, total + math.log(max(value, 1e-12)) - self.drift)
+                excess = math.inf if math.isnan(value) else math.log(max(value, 1e-12)) - self.drift
+                total = max(0.0, total + excess)
             yield total
 
     def peak(self, surprises: Sequence[float | None]) -> float:

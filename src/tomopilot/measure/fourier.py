@@ -17,11 +17,11 @@ class Fourier(Operator):
     row weighs as much as it did in the image.
     """
 
-    def __init__(self, shape: tuple[int, int], rows: Int[Tensor, " n"] | None = None) -> None:
+    def __init__(self, shape: tuple[int, int], rows: Numbers | None = None) -> None:
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError(f"the image is {shape} pixels; k-space needs a height and a width of at least 1")
         self.shape = (int(shape[0]), int(shape[1]))
-        self.rows = torch.arange(self.shape[0]) if rows is None else rows.long()
+        self.rows = torch.arange(self.shape[0]) if rows is None else torch.as_tensor(rows).long()
         if not len(self.rows):
             raise ValueError("no row of k-space was asked for; expected at least one")
         low, high = self.rows.min().item(), self.rows.max().item()
@@ -67,7 +67,8 @@ class Fourier(Operator):
             )
         return to_kspace(to_complex(x))[:, self.rows.to(x.device)]
 
-    def adjoint(self, y: Complex[Tensor, "b n w"]) -> Float[Tensor, "b 2 h w"]:
+    def adjoint(self, y: Numbers) -> Float[Tensor, "b 2 h w"]:
+        y = numbers(y)
         came, expected = tuple(y.shape[1:]), (len(self), self.shape[1])
         if came != expected:
             raise ValueError(f"k-space rows have shape {came}; expected (rows, columns) = {expected}")

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
+
+from tomopilot.measure.operator import Numbers
 
 BRIGHTEST = 10.0  # more photons than this many times the open beam are an error, not a certainty
 
@@ -19,7 +22,10 @@ class Noise(Protocol):
         ...
 
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
-        """Inverse variance of each measured value; of a complex one, E|y - clean|^2 is the variance."""
+        """Inverse variance of each measured value; of a complex one, E|y - clean|^2 is the variance.
+
+        0 where a value is not to be used: it may then be anything, NaN too.
+        """
         ...
 
 
@@ -87,22 +93,35 @@ class Poisson:
 class Masked:
     """Another noise, and detector bins that are not to be used: dead, hot, or behind a beam stop.
 
-    Their precision is 0, so whatever they hold changes nothing: no estimate, no surprise, no alarm.
+    Their precision is 0, so whatever they hold changes nothing, NaN included: no estimate, no surprise, no
+    alarm. `bins` are numbers of the last axis of a measurement, or a mask that is true where one is dead.
+
+    >>> Masked(Gaussian(0.3), (60, 61)) == Masked(Gaussian(0.3), [n in (60, 61) for n in range(128)])
+    True
     """
 
     noise: Noise
-    bins: tuple[int, ...]  # of the last axis of a measurement
+    bins: Numbers
+
+    def __post_init__(self) -> None:
+        bins = np.asarray(self.bins)
+        bins = bins.nonzero()[0] if bins.dtype == bool else bins
+        if bins.ndim != 1 or (bins.size and (bins.dtype.kind not in "iu" or bins.min() < 0)):
+            raise ValueError(
+                f"masked bins are {self.bins!r}; expected whole numbers from 0, or true or false for each"
+            )
+        object.__setattr__(self, "bins", tuple(sorted({int(number) for number in bins})))
 
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
         return self.noise.sample(clean, rng=rng)
 
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
-        dead = torch.zeros(values.shape[-1], dtype=torch.bool, device=values.device)
+        count = values.shape[-1]
+        if self.bins and self.bins[-1] >= count:
+            raise ValueError(
+                f"bin {self.bins[-1]} is masked, but a measurement has bins 0 to {count - 1}; "
+                "was the detector binned?"
+            )
+        dead = torch.zeros(count, dtype=torch.bool, device=values.device)
         dead[list(self.bins)] = True
-        known = self.noise.precision(values.masked_fill(dead, 0))
-        return known.masked_fill(dead, 0)
-
-
-def blanked(values: Inexact[Tensor, "*any"], noise: Noise) -> Inexact[Tensor, "*any"]:
-    """Measured values with 0 wherever their precision is 0, also where they are not finite."""
-    return values.masked_fill(noise.precision(values) == 0, 0)
+        return self.noise.precision(values.masked_fill(dead, 0)).masked_fill(dead, 0)

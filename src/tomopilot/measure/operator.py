@@ -22,9 +22,12 @@ def numbers(values: Numbers) -> Inexact[Tensor, "*any"]:
     """
     if not isinstance(values, Tensor):
         array = np.asarray(values)
-        return torch.as_tensor(array.astype(np.complex64 if array.dtype.kind == "c" else np.float32))
-    exact = values.dtype in (torch.float32, torch.float64) or values.is_complex()
-    return values if exact else values.float()
+        if array.dtype.kind not in "biufc":
+            raise ValueError(f"{array.dtype} came; expected numbers: a tensor, a NumPy array or a list")
+        values = torch.as_tensor(array.astype(np.complex64 if array.dtype.kind == "c" else np.float32))
+    if values.dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128):
+        return values
+    return values.to(torch.complex64 if values.is_complex() else torch.float32)
 
 
 class Operator(abc.ABC):

@@ -114,6 +114,12 @@ class Radon(Operator):
             vars(other).pop(made, None)
         return other
 
+    def finer(self, times: int) -> "Radon":
+        """The same rays on a grid of pixels, and with detector bins, so many times as fine."""
+        other = self._at(self.angles)
+        other.size, other.bins, other.offset = times * self.size, times * self.bins, times * self.offset
+        return other
+
     def check_projections(self, y: Tensor) -> None:
         """Raises where `y` cannot be a batch of this operator's projections."""
         came, expected = tuple(y.shape[1:]), (len(self), self.bins)
@@ -169,13 +175,28 @@ class Radon(Operator):
 
 
 def _check_radians(angles: Float[Tensor, " n"]) -> None:
-    """Raises where angles can only be degrees: beyond a turn, and all of them tenths of whole numbers."""
-    tenths = 10 * angles.double()
-    if angles.abs().max() > 2 * math.pi and bool(((tenths - tenths.round()).abs() < 1e-3).all()):
+    """Raises where angles can only be degrees: beyond a turn, and round or even."""
+    if angles.abs().max() > 2 * math.pi and (_round(angles) or _even(angles)):
         raise ValueError(
-            f"angles go from {angles.min():g} to {angles.max():g} in steps of whole tenths, which looks like "
-            "degrees; expected radians: use torch.deg2rad or numpy.deg2rad"
+            f"angles go from {angles.min():g} to {angles.max():g} in round or even steps, which looks like "
+            "degrees; expected radians: use torch.deg2rad or numpy.deg2rad, or, if they are "
+            "radians, take them modulo 2 pi"
         )
+
+
+def _round(angles: Float[Tensor, " n"]) -> bool:
+    """Whether all are tenths of whole numbers."""
+    tenths = 10 * angles.double()
+    return bool(((tenths - tenths.round()).abs() <= 1e-6 * tenths.abs()).all())
+
+
+def _even(angles: Float[Tensor, " n"]) -> bool:
+    """Whether they divide 180 or 360 evenly, with both ends or without the last."""
+    steps = angles.double().sort().values.diff()
+    if len(steps) < 2 or (steps - steps.mean()).abs().max() > 1e-3 * steps.mean():
+        return False
+    covered = steps.mean() * torch.tensor([len(steps), len(steps) + 1])
+    return bool(torch.isclose(covered[:, None], covered.new_tensor([180, 360]), rtol=1e-5).any())
 
 
 def half_turn(count: int = 180) -> Float[Tensor, " n"]:

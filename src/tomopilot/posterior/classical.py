@@ -22,8 +22,9 @@ class FilteredBackProjection:
         if not isinstance(part.operator, Radon):
             raise ValueError(f"fbp needs parallel-beam projections, but the data come from {part.operator!r}")
         seen = (part.precision > 0).any(-1)
-        if not bool(seen.any()):
-            raise ValueError("every detector bin of every projection is masked; nothing is left")
+        if not bool(seen.any()):  # all masked, or opaque: the image of nothing, as of `TotalVariation`
+            image = torch.zeros(1, *data.image_shape, device=data.device)
+            return Draws(image, image[0])
         values = filled(part.values[seen], part.precision[seen] > 0)
         image = filtered_backprojection(part.operator[seen.nonzero()[:, 0]], values[None])
         return Draws(image, image[0])
@@ -47,7 +48,7 @@ class ZeroFilled:
         part = _only(data)
         if not isinstance(part.operator, Fourier):
             raise ValueError(f"zero-filled needs rows of k-space, but the data come from {part.operator!r}")
-        image = part.operator.adjoint(part.values[None])
+        image = part.operator.adjoint(part.known[None])
         return Draws(image, image[0])
 
 
@@ -64,7 +65,7 @@ class TotalVariation:
     @torch.no_grad()
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
         part = _only(data)
-        operator, y = part.operator, part.values[None]
+        operator, y = part.operator, part.known[None]
         used = (part.precision > 0).to(y)  # precision 0: what a masked bin holds is not fitted
         x = torch.zeros(1, *data.image_shape, device=data.device)
         norm = (1.05 * largest_eigenvalue(lambda image: operator.adjoint(operator.forward(image)), x)) ** 0.5

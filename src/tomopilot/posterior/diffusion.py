@@ -49,7 +49,10 @@ class DiffusionPosterior:
         noise = torch.randn(start.shape, generator=rng).to(data.device)
         select = partial(self._fitting, data) if len(data) and self.weigh else None
         noisy = start + sigmas[0].item() * noise
-        images = ddim(Fitting(denoise), noisy, sigmas, eta=self.eta, rng=rng, select=select)
+        try:
+            images = ddim(Fitting(denoise), noisy, sigmas, eta=self.eta, rng=rng, select=select)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"posterior with {self.guidance!r}: {error}") from None
         return Draws(images, images.mean(0), carry=images, moves=moves.lengths() if moves else None)
 
     def _fitting(self, data: Data, images: Tensor, sigma: float, following: float) -> Tensor:

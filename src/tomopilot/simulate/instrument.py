@@ -50,11 +50,11 @@ class Simulated:
         image = self.image.to(self.operator.device)[None]
         if self.finer == 1 or not isinstance(self.operator, Radon):
             return self.operator[index].forward(image)[0]
-        r, coarse = self.finer, self.operator
-        angles = coarse.angles[index.to(coarse.device)]
-        fine = Radon(r * coarse.size, angles, r * coarse.bins, r * coarse.offset)
+        r = self.finer
         return (
-            fine.forward(image.repeat_interleave(r, 1).repeat_interleave(r, 2))[0]
+            self.operator[index]
+            .finer(r)
+            .forward(image.repeat_interleave(r, 1).repeat_interleave(r, 2))[0]
             .unflatten(-1, (-1, r))
             .mean(-1)
             / r

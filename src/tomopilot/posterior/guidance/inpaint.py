@@ -7,7 +7,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from tomopilot.measure.fourier import Fourier, from_kspace, to_channels, to_complex, to_kspace
-from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.prior.denoiser import Denoiser, per_image
 from tomopilot.records import Data, Observation
 
@@ -50,14 +50,16 @@ class Inpaint:
         for part in sorted(data.observations, key=self._taken_as_is):  # the exact ones have the last word
             rows = _rows_of(part)
             if self._taken_as_is(part):
-                total[rows], weight[rows], exact[rows] = 0, 0, True
+                used = torch.zeros_like(weight).index_add(0, rows, (part.precision > 0).double()) > 0
+                total[used], weight[used], exact[used] = 0, 0, True
             weight.index_add_(0, rows, part.weight.double())
-            total.index_add_(0, rows, part.weight * part.values.to(total))
+            total.index_add_(0, rows, part.weight * part.known.to(total))
         mean = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(weight.dtype).tiny), 0)
         return mean, torch.where(exact, 0.0, 1 / weight)
 
     def _taken_as_is(self, part: Observation) -> bool:
-        return self.exact or (isinstance(part.noise, Gaussian) and part.noise.std == 0)
+        noise = part.noise.noise if isinstance(part.noise, Masked) else part.noise
+        return self.exact or (isinstance(noise, Gaussian) and noise.std == 0)
 
 
 def _rows_of(part: Observation) -> Tensor:
