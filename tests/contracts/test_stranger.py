@@ -128,7 +128,7 @@ def registered(monkeypatch):
     monkeypatch.setitem(POSTERIORS, "descend", Entry(steps(levels, Descend)))
 
 
-WORDS = "simulate phantom:chip@16 --operator fan --angles 12 --count 3 --start 2 --json"
+WORDS = "simulate --at all phantom:chip@16 --operator fan --angles 12 --count 3 --start 2 --json"
 
 
 def scan(out, *words):

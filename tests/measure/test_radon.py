@@ -96,6 +96,21 @@ def test_filtered_backprojection_inverts():
         assert bins == 64 or psnr(found, image) > 37, bins
 
 
+@pytest.mark.parametrize(("count", "bins", "offset"), [(180, 128, 0.0), (60, 128, 0.0), (180, 182, 1.3)])
+def test_back_projection_of_a_disc_is_flat(count, bins, offset):
+    """From its projections in closed form; the transpose of `forward` leaves at least 0.0045 inside."""
+    size, radius, x0, y0 = 128, 20.0, 15.0, 10.0
+    angles = half_turn(count)
+    t = torch.arange(10 * bins) / 10 - (bins - 0.1) / 2 - offset
+    centre = x0 * angles.cos() + y0 * angles.sin()
+    chords = 2 * (radius**2 - (t - centre[:, None]).square()).clamp(min=0).sqrt()
+    y = chords.unflatten(1, (bins, 10)).mean(2)[None]
+    x, up = positions(size)
+    inside = (x - x0).hypot(up - y0) < radius - 3
+    found = filtered_backprojection(Radon(size, angles, bins, offset), y)[0]
+    assert (found - 1)[inside].square().mean().sqrt() < 0.001  # measured 0.0003 to 0.0005
+
+
 def test_uneven_angles_count_by_their_gap():
     image = smooth(64)
     angles = torch.cat([half_turn(120)[:60], half_turn(24)[12:]])  # five times denser in the first half

@@ -250,6 +250,8 @@ def _scanned(gaps: Float[Tensor, " n"], apart: Bool[Tensor, " n"]) -> Float[Tens
 def filtered_backprojection(radon: Radon, y: Numbers) -> Float[Tensor, "b h w"]:
     """The image by ramp filter and back-projection; unevenly spaced angles count by the gap they fill.
 
+    Each pixel reads the filtered projections where its centre falls, between two bins: on a disc, a tenth of
+    the error inside that the transpose of `forward` leaves, which is rough from pixel to pixel.
     Beyond the detector, a projection is continued by its outermost values: where the object is wider than the
     detector this is far better than zeros, and elsewhere it is the same.
     """
@@ -261,4 +263,18 @@ def filtered_backprojection(radon: Radon, y: Numbers) -> Float[Tensor, "b h w"]:
     filtered = torch.fft.irfft(torch.fft.rfft(padded, length) * ramp, length)[
         ..., margin : margin + radon.bins
     ]
-    return radon.adjoint(filtered * angular_weights(radon.angles).to(y)[:, None])
+    return _read_back(radon, filtered * angular_weights(radon.angles).to(y)[:, None])
+
+
+def _read_back(radon: Radon, y: Float[Tensor, "b n bins"]) -> Float[Tensor, "b h w"]:
+    """At each pixel, the sum over angles of the projections' values there, linear between bins, 0 outside."""
+    line = torch.arange(radon.size, dtype=y.dtype, device=y.device) - (radon.size - 1) / 2
+    middle = (radon.bins + 1) / 2 + radon.offset  # with a bin of 0 at either end
+    padded = torch.nn.functional.pad(y, (1, 1))
+    image = y.new_zeros(len(y), radon.size**2)
+    for theta, profile in zip(radon.angles.tolist(), padded.unbind(1), strict=True):
+        place = line * math.cos(theta) - line[:, None] * math.sin(theta) + middle
+        place = place.flatten().clamp(0, radon.bins + 1)
+        below = place.long().clamp(max=radon.bins)
+        image = image + torch.lerp(profile[:, below], profile[:, below + 1], place - below)
+    return image.unflatten(1, radon.image_shape)
