@@ -189,7 +189,7 @@ def test_a_step_and_its_draws_are_kept_together_or_not_at_all(path):
 
 def test_a_block_outlives_the_process_that_added_it(path):
     process = child(path, "scan", 3)
-    process.communicate(timeout=60)
+    process.communicate(timeout=900)
     assert process.returncode == 9
     assert [(design, values[0].item()) for design, values in Archive(path).blocks("scan")] == [
         (number + 10, pytest.approx(number / 7)) for number in (1, 2, 3)
@@ -201,7 +201,7 @@ def test_two_processes_write_at_once(path):
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     for number in range(1, 101):
         archive.add_block("ours", number, number, torch.full((3,), number / 7))
-    process.communicate(timeout=60)
+    process.communicate(timeout=900)
     assert process.returncode == 9
     assert [design for design, _ in archive.blocks("ours")] == [*range(1, 101)]
     assert [design for design, _ in archive.blocks("theirs")] == [*range(11, 111)]
