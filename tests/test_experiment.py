@@ -10,7 +10,7 @@ from tomopilot.design.stopping import budget
 from tomopilot.design.trust import surprise
 from tomopilot.experiment import Experiment, run
 from tomopilot.measure.fourier import Fourier
-from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.diffusion import DiffusionPosterior
@@ -32,11 +32,11 @@ def measure(rng):
     return cache(Simulated(torch.rand(SIZE, SIZE, generator=rng), OPERATOR, NOISE))
 
 
-def new(policy=None, count=3, seed=0) -> Experiment:
+def new(policy=None, count=3, seed=0, data=None) -> Experiment:
     prior = Metered(GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2)))
     posterior = DiffusionPosterior(prior, Soft(steps=3), ddpm(4))
     policy = policy or Greedy(variance, InOrder(bisect_order(DESIGNS)))
-    return Experiment(OPERATOR, NOISE, posterior, policy, count=count, seed=seed)
+    return Experiment(OPERATOR, NOISE, posterior, policy, count=count, seed=seed, data=data)
 
 
 def images(experiment):
@@ -380,3 +380,32 @@ def test_complex_values_of_projections_and_real_ones_of_kspace_are_refused():
     assert Operator.complex_values.fget(OPERATOR) is OPERATOR.complex_values is False
     operator = Fourier((SIZE, SIZE))
     assert Operator.complex_values.fget(operator) is operator.complex_values is True
+
+
+def test_a_scan_that_starts_from_data_knows_them_but_does_not_count_them(measure):
+    """As if they had been told, but for the number of measurements and the designs that are left."""
+    prescan = Data(OPERATOR.image_shape).add(OPERATOR, 1, measure(1), NOISE)
+    told, begun = new(), new(data=prescan)
+    told.tell(1, measure(1))
+    assert (begun.count_told, len(begun.data), 1 in begun.free) == (0, 1, True)
+    begun.tell(4, measure(4))
+    told.tell(4, measure(4))
+    x = torch.rand(2, *OPERATOR.image_shape)
+    torch.testing.assert_close(begun.data.misfit(x), told.data.misfit(x))
+    with pytest.raises(ValueError, match="same grid"):
+        new(data=Data((3, 3)))
+
+
+def test_a_measurement_may_bring_its_own_noise(measure):
+    """Twice the noise, a quarter of the weight; masked bins may hold anything in that measurement alone."""
+    plain, noisy = new(), new()
+    plain.tell(0, measure(0))
+    noisy.tell(0, measure(0), Gaussian(2 * NOISE.std))
+    x = torch.rand(2, *OPERATOR.image_shape)
+    torch.testing.assert_close(noisy.data.misfit(x), plain.data.misfit(x) / 4)
+    broken = measure(1).clone()
+    broken[0] = torch.nan
+    noisy.tell(1, broken, Masked(NOISE, (0,)))
+    with pytest.raises(ValueError, match="NaN"):
+        noisy.tell(2, broken)
+    assert noisy.designs == [0, 1] and bool(noisy.data.misfit(x).isfinite().all())

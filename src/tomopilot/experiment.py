@@ -23,6 +23,7 @@ class Experiment:
     its earlier samples, is drawn to choose. Without a scout, the posterior does both, and each draw serves
     both. All randomness is derived from `seed` and the number of measurements told, so an experiment that
     is told the same measurements again continues exactly as the first one would have.
+    `data` are what was known of the image before, such as a pre-scan; they do not count as measurements.
     """
 
     def __init__(
@@ -35,12 +36,18 @@ class Experiment:
         scout: Posterior | None = None,
         count: int = 10,
         seed: int = 0,
+        data: Data | None = None,
     ) -> None:
+        if data is not None and data.image_shape != operator.image_shape:
+            raise ValueError(
+                f"the data are of images of shape {data.image_shape}, but the operator measures "
+                f"{operator.image_shape}: use the same grid for both"
+            )
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1 posterior sample")
         self.operator, self.noise, self.posterior, self.policy = operator, noise, posterior, policy
         self.scout, self.count, self.seed = scout, count, seed
-        self.data = Data(operator.image_shape, operator.device)
+        self.data = Data(operator.image_shape, operator.device) if data is None else data
         self.designs: list[int] = []  # measured, in the order told
         self.surprises: list[float | None] = []  # of each measurement; None where none was predicted
         self.moves: list[list[float] | None] = []  # of the samples each was chosen by, see `posterior.moves`
@@ -112,14 +119,17 @@ class Experiment:
         self._decision = None
         return design
 
-    def tell(self, design: int, values: Numbers) -> None:
-        """Takes the measurement of a design: asked for or not, in any order, repeated or not."""
-        design = index(design)
+    def tell(self, design: int, values: Numbers, noise: Noise | None = None) -> None:
+        """Takes the measurement of a design: asked for or not, in any order, repeated or not.
+
+        noise: of this measurement, where it is another than the experiment's, as with a shutter or a mask
+        """
+        design, noise = index(design), noise or self.noise
         values = numbers(values).to(self.operator.device)
-        self.check(design, values)
-        self.surprises.append(self._surprise(design, values))
+        self.check(design, values, noise)
+        self.surprises.append(self._surprise(design, values, noise))
         self.moves.append(self._moves())
-        self.data = self.data.add(self.operator, design, values, self.noise)
+        self.data = self.data.add(self.operator, design, values, noise)
         self.designs.append(design)
         self.pending.discard(design)
         self._moment, self._decision = _Moment(self, self._moment.latest), None
@@ -133,23 +143,23 @@ class Experiment:
         setting = self.operator.settings[design].tolist()
         return Step(self.count_told, design, setting, seconds, following, self._moment.draws)
 
-    def _surprise(self, design: int, values: Tensor) -> float | None:
+    def _surprise(self, design: int, values: Tensor, noise: Noise) -> float | None:
         """How far off the prediction of the samples that this measurement was chosen by was."""
         if self._moment.chosen_by is None:
             return None
         with torch.no_grad():
             one = self.operator[torch.tensor([design])]
             predicted = one.forward(self._moment.chosen_by.images)[:, 0]
-        return surprise(predicted, values, self.noise.precision(values))
+        return surprise(predicted, values, noise.precision(values))
 
     def _moves(self) -> list[float] | None:
         """How the samples that this measurement was chosen by had moved."""
         chosen_by = self._moment.chosen_by
         return None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
 
-    def check(self, design: int, values: Numbers) -> None:
+    def check(self, design: int, values: Numbers, noise: Noise | None = None) -> None:
         """Raises where these cannot be the values of a design: its number, their shape, type or content."""
-        values = numbers(values)
+        values, noise = numbers(values), noise or self.noise
         if not 0 <= design < len(self.operator):
             raise ValueError(
                 f"design {design} is unknown; the operator has designs 0 to {len(self.operator) - 1}"
@@ -165,7 +175,7 @@ class Experiment:
                 f"values are {came} ({values.dtype}), but {self.operator!r} measures {expected} numbers; "
                 f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
             )
-        bad = int((~values.isfinite() & (self.noise.precision(values) != 0)).sum())
+        bad = int((~values.isfinite() & (noise.precision(values) != 0)).sum())
         if bad:
             raise ValueError(
                 f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
