@@ -8,7 +8,7 @@ draw, at 10, 20 and 40 angles.
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -74,7 +74,7 @@ def main(specs: str, prior: str = "chip-128", *names: str) -> None:
                 draws = posterior.sample(experiment.data, SAMPLES, rng=stream(0, "samplers", count))
                 seconds = time.perf_counter() - start
                 pair = spread_and_error(draws.images, truth)
-                quality = cell.judge.judged(replace(draws, carry=None))["psnr"]
+                quality = cell.judge.judged(draws)["psnr"]
                 found.setdefault((name, count), []).append((quality, pair, seconds))
     for (name, count), cells in sorted(found.items()):
         quality, pairs, seconds = zip(*cells, strict=True)

@@ -1,9 +1,8 @@
 """The nouns that travel from room to room. All are frozen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float, Inexact, Int
@@ -135,7 +134,7 @@ class Draws:
 
     images: Float[Tensor, "k *image"]
     guess: Float[Tensor, "*image"]  # the best estimate; the mean unless the method has a better one
-    carry: Any = None  # whatever the posterior wants to be handed back next time
+    carry: Mapping[str, Tensor] = field(default_factory=dict)  # what the posterior is handed back next time
     moves: Float[Tensor, " m"] | None = None  # of samples taken up again, see `posterior.moves`
 
 

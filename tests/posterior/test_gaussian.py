@@ -252,13 +252,13 @@ WARM = DiffusionPosterior(
 @pytest.fixture
 def earlier(rng) -> Draws:
     carry = PRIOR.mean + 0.2 * torch.randn(4, SIZE, SIZE, generator=rng)
-    return Draws(torch.zeros_like(carry), torch.zeros(SIZE, SIZE), carry=carry)
+    return Draws(torch.zeros_like(carry), torch.zeros(SIZE, SIZE), carry={"images": carry})
 
 
 def test_a_warm_start_descends_from_what_was_carried(earlier):
     data, rng = case(9).data, torch.Generator().manual_seed(0)
     assert WARM.warm is not None
-    start = earlier.carry + WARM.warm[0] * torch.randn(4, SIZE, SIZE, generator=rng)
+    start = earlier.carry["images"] + WARM.warm[0] * torch.randn(4, SIZE, SIZE, generator=rng)
     expected = ddim(Prox()(PRIOR, data), start, WARM.warm, rng=rng)
     for _ in range(2):
         torch.testing.assert_close(sample(WARM, data, 4, previous=earlier), expected, rtol=0, atol=0)
@@ -267,7 +267,7 @@ def test_a_warm_start_descends_from_what_was_carried(earlier):
 
 def test_what_is_carried_are_the_samples():
     draws = WARM.sample(case(9).data, 4, rng=torch.Generator().manual_seed(0))
-    assert draws.carry is draws.images
+    assert draws.carry["images"] is draws.images
 
 
 @pytest.mark.parametrize(("count", "warm"), [(1, True), (6, False), (9, True), (60, False)])

@@ -14,7 +14,7 @@ class Three:
 
     def sample(self, data, count, *, rng, previous=None):
         self.previous = previous
-        return Draws(self.images, self.images[0], carry="mine")
+        return Draws(self.images, self.images[0], carry={"mine": self.images})
 
 
 def test_deviations_grow_and_nothing_else():
@@ -22,7 +22,7 @@ def test_deviations_grow_and_nothing_else():
     draws = Inflated(inner, {1: 2.0}).sample(Data((2, 2)), 3, rng=torch.Generator())
     torch.testing.assert_close(draws.images.mean(0), inner.images.mean(0))
     torch.testing.assert_close(draws.images.std(0), 2 * inner.images.std(0))
-    assert draws.guess is not None and draws.guess.equal(inner.images[0]) and draws.carry == "mine"
+    assert draws.guess is not None and draws.guess.equal(inner.images[0]) and [*draws.carry] == ["mine"]
     Inflated(inner, {1: 2.0}).sample(Data((2, 2)), 3, rng=torch.Generator(), previous=draws)
     assert inner.previous is draws
 

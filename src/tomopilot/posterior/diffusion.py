@@ -14,6 +14,7 @@ from tomopilot.posterior.solvers import ddim
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.records import Data, Draws
 
+STATE = "images"  # before their spread is corrected, which the next draw may start from
 UNFIT = 1.25  # times the least misfit
 
 
@@ -44,7 +45,8 @@ class DiffusionPosterior:
         denoise = self.guidance(self.denoise, data) if len(data) else self.denoise
         start, sigmas, moves = torch.zeros(count, *data.image_shape, device=data.device), self.sigmas, None
         if self.warm is not None and previous is not None and len(data) % self.refresh:
-            start, sigmas, moves = previous.carry, self.warm, Moves(previous.carry)
+            start, sigmas = previous.carry[STATE], self.warm
+            moves = Moves(start)
             denoise = moves.noted(self.denoise, lambda denoise: self.guidance(denoise, data))
         noise = torch.randn(start.shape, generator=rng).to(data.device)
         select = partial(self._fitting, data) if len(data) and self.weigh else None
@@ -53,7 +55,7 @@ class DiffusionPosterior:
             images = ddim(Fitting(denoise), noisy, sigmas, eta=self.eta, rng=rng, select=select)
         except FloatingPointError as error:
             raise FloatingPointError(f"posterior with {self.guidance!r}: {error}") from None
-        return Draws(images, images.mean(0), carry=images, moves=moves.lengths() if moves else None)
+        return Draws(images, images.mean(0), carry={STATE: images}, moves=moves.lengths() if moves else None)
 
     def _fitting(self, data: Data, images: Tensor, sigma: float, following: float) -> Tensor:
         """Which images go on to the next level: those that fit, in turn also in the others' places."""

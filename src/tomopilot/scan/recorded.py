@@ -1,6 +1,6 @@
 """The durable scan: every measurement is on disk before it is used, on any instrument."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from tomopilot.files.archive import Archive
 from tomopilot.records import Draws, Step
 
 Row = dict[str, Any]
+CARRY = "carry."  # before the names of what a posterior carries on
 
 
 class Recorded:
@@ -58,7 +59,7 @@ class Recorded:
     def keep(self, row: Row) -> Row:
         """Puts the row of the latest measurement on disk, and the samples by which the next is chosen."""
         chosen_by = self.experiment.scouted()
-        tensors = {k: v for k, v in vars(chosen_by).items() if v is not None} if chosen_by else None
+        tensors = unfold(chosen_by) if chosen_by else None
         self.archive.add_step(self.key, row["count"], row, tensors)
         self.rows.append(row)
         return row
@@ -80,6 +81,24 @@ class Recorded:
             self.experiment.tell(design, values)
         tensors = self.archive.draws(self.key, judged)
         found = ([row[key] for row in self.rows] for key in ("surprise", "moves"))
-        self.experiment.recall(Draws(**tensors) if tensors else None, *found)
+        self.experiment.recall(fold(tensors) if tensors else None, *found)
         for design, values in blocks[judged:]:
             self.experiment.tell(design, values)
+
+
+def unfold(draws: Draws) -> dict[str, Tensor]:
+    """Samples and what their posterior carries on, as tensors by name.
+
+    >>> import torch
+    >>> [*unfold(Draws(torch.zeros(2, 4, 4), torch.zeros(4, 4), {"state": torch.zeros(1)}))]
+    ['images', 'guess', 'carry.state']
+    """
+    own = {name: getattr(draws, name) for name in ("images", "guess", "moves")}
+    carried = {f"{CARRY}{name}": value for name, value in draws.carry.items()}
+    return {name: value for name, value in own.items() if value is not None} | carried
+
+
+def fold(tensors: Mapping[str, Tensor]) -> Draws:
+    """The inverse of `unfold`."""
+    own = {name: value for name, value in tensors.items() if not name.startswith(CARRY)}
+    return Draws(**own, carry={n.removeprefix(CARRY): v for n, v in tensors.items() if n.startswith(CARRY)})
