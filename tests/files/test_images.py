@@ -328,6 +328,31 @@ def test_radiographs_are_not_slices(tmp_path, save, name):
     assert "raw scan" in message and "reconstruct it first" in message
 
 
+def save_linked(path: Path) -> None:
+    """As the NeXus library links: a second name of the same frames, in a group that holds nothing else."""
+    save_nxtomo(path)
+    with h5py.File(path, "a") as file:
+        del file["entry/data/data"]
+        file["entry/data/data"] = file["entry/detector/data"]
+
+
+@pytest.mark.parametrize("name", ["", ":/entry/data/data", ":/entry/detector/data"])
+def test_radiographs_are_not_slices_by_another_name(tmp_path, name):
+    save_linked(tmp_path / "a.nxs")
+    message = refusal(f"{tmp_path / 'a.nxs'}{name}::4")
+    assert "beside image_key: it is a raw scan" in message
+
+
+def test_slices_of_two_names_are_read(tmp_path):
+    """A volume beside the raw scan that it was made of, linked in the manner of NeXus."""
+    save_nxtomo(tmp_path / "a.nxs")
+    with h5py.File(tmp_path / "a.nxs", "a") as file:
+        file["volume/data"] = STACK
+        file["shown/data"] = file["volume/data"]
+    images = read_images(f"{tmp_path / 'a.nxs'}:/shown/data")
+    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK)], rtol=0, atol=0)
+
+
 def test_a_detector_is_told_by_its_class(tmp_path):
     save_h5(tmp_path / "a.nxs", **{"entry/detector/data": STACK})
     with h5py.File(tmp_path / "a.nxs", "a") as file:

@@ -3,9 +3,10 @@
 import h5py
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, Pages, Pick
+from tomopilot.files.reading import InputFileError, Pages, Pick, local_dataset
 
 KSPACE = "kspace"
+TARGET = "reconstruction_esc"
 WHITE = 99.8  # percentile of an image's magnitude that becomes 1, as in the brain prior's training
 
 
@@ -24,11 +25,11 @@ def slices_of(file: h5py.File, kspace: h5py.Dataset, pick: Pick) -> Pages:
         raise InputFileError(
             f"its k-space is {kspace.dtype} {kspace.shape}; expected complex (slices, readout, phase steps)"
         )
-    if "mask" in file:
+    names = set(file)  # also of links, which `in file` follows
+    if "mask" in names:
         raise InputFileError("it has a mask, so k-space was measured in part; expected a complete one")
-    target = file.get("reconstruction_esc")
     square = (min(kspace.shape[1:]),) * 2
-    size = target.shape[-2:] if isinstance(target, h5py.Dataset) else square
+    size = local_dataset(file, TARGET).shape[-2:] if TARGET in names else square
     if size[0] > kspace.shape[1] or size[1] > kspace.shape[2]:
         raise InputFileError(f"its reconstruction is {size}, larger than its k-space {kspace.shape[1:]}")
     return [(i, _image(np.asarray(kspace[i]), size)) for i in pick(len(kspace))]
