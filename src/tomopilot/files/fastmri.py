@@ -49,8 +49,8 @@ def check_image(number: int, pixels: np.ndarray) -> None:
     if pixels.any() and _area(pixels) < SHARP * _area(np.fft.ifft2(pixels)):
         raise InputFileError(
             f"image {number} looks like k-space, whose energy is in a few pixels; expected a complex image: "
-            f"save the inverse transform, or k-space of one coil as the data set {KSPACE} (slices, readout, phase "
-            "steps) of an .h5 file, which is read as fastMRI's are; --operator mri scans either"
+            f"save the inverse transform, or k-space of one coil as the data set {KSPACE} (slices, readout, "
+            "phase steps) of an .h5 file, which is read as fastMRI's are; --operator mri scans either"
         )
 
 
