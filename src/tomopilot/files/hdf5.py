@@ -73,7 +73,7 @@ def _groups_of(node: h5py.Dataset) -> list[h5py.Group]:
         if isinstance(link, h5py.HardLink) and file[path] == node:
             found.append(cast(h5py.Group, file[f"/{path.rpartition('/')[0]}"]))
 
-    if h5py.h5o.get_info(node.id).rc > 1:
+    if h5py.h5g.get_objinfo(node.id).nlink > 1:
         file.visititems_links(visit)
     return found
 
