@@ -98,6 +98,11 @@ BAD = {
     "4 coils": {"kspace": np.zeros((2, 4, 16, 16), np.complex64)},
     "expected complex": {"kspace": np.zeros((2, 16, 16), np.float32)},
     "measured in part": {"mask": np.ones(24, bool)},
+    "a mask, so": {"mask": h5py.ExternalLink("elsewhere.h5", "/mask")},
+    "reconstruction_esc leads to another": {
+        "reconstruction_esc": h5py.ExternalLink("elsewhere.h5", "/image"),
+    },
+    "kspace leads to another file": {"kspace": h5py.ExternalLink("elsewhere.h5", "/kspace")},
     "larger than its k-space": {"reconstruction_esc": np.zeros((3, 64, 64), np.float32)},
     "apply fftshift": {"kspace": np.fft.fft2(volume()).astype(np.complex64)},
     "empty or": {"kspace": np.zeros((2, 40, 24), np.complex64)},

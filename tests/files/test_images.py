@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from tomopilot.disk import TEXT, read_text
-from tomopilot.files.images import labels, read_images
+from tomopilot.files.images import count_images, labels, read_images
 from tomopilot.files.reading import InputFileError
 
 DATA = Path(os.environ.get("TOMOPILOT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -198,6 +198,31 @@ def test_complex_images_are_kept_and_looked_at_as_magnitudes(tmp_path):
     )
 
 
+def head(side: int) -> np.ndarray:
+    """A complex image: a bright ellipse of two tissues, with a smooth phase."""
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    magnitude = 1.0 * (x**2 + 1.5 * y**2 < 0.15) + 0.5 * (x**2 + y**2 < 0.03)
+    return magnitude * np.exp(2j * x - 1j * y)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5"])
+def test_kspace_is_no_image(tmp_path, name, centred):
+    kspace = np.fft.fft2(head(64))[None]
+    SAVE_STACK[name](tmp_path / name, np.fft.fftshift(kspace, axes=(1, 2)) if centred else kspace)
+    message = refusal(tmp_path / name)
+    assert "image 0 looks like k-space" in message and "--operator mri" in message
+
+
+@pytest.mark.parametrize("side", [1, 2, 16, 64])
+def test_complex_images_are_not_taken_for_kspace(tmp_path, side):
+    noise = rng.normal(size=(side, side)) + 1j * rng.normal(size=(side, side))
+    images = np.stack([head(side), noise, np.ones((side, side)), np.zeros((side, side))]).astype(np.complex64)
+    np.save(tmp_path / "a.npy", images)
+    found = [image.pixels for image in read_images(str(tmp_path / "a.npy"))]
+    torch.testing.assert_close(found, [*torch.from_numpy(images)], rtol=0, atol=0)
+
+
 def test_pickles_stay_closed(tmp_path):
     class Bomb:
         def __reduce__(self):
@@ -326,6 +351,31 @@ def test_radiographs_are_not_slices(tmp_path, save, name):
     save(tmp_path / "a.nxs")
     message = refusal(f"{tmp_path / 'a.nxs'}{name}::0")
     assert "raw scan" in message and "reconstruct it first" in message
+
+
+def save_linked(path: Path) -> None:
+    """As the NeXus library links: a second name of the same frames, in a group that holds nothing else."""
+    save_nxtomo(path)
+    with h5py.File(path, "a") as file:
+        del file["entry/data/data"]
+        file["entry/data/data"] = file["entry/detector/data"]
+
+
+@pytest.mark.parametrize("name", ["", ":/entry/data/data", ":/entry/detector/data"])
+def test_radiographs_are_not_slices_by_another_name(tmp_path, name):
+    save_linked(tmp_path / "a.nxs")
+    message = refusal(f"{tmp_path / 'a.nxs'}{name}::4")
+    assert "beside image_key: it is a raw scan" in message
+
+
+def test_slices_of_two_names_are_read(tmp_path):
+    """A volume beside the raw scan that it was made of, linked in the manner of NeXus."""
+    save_nxtomo(tmp_path / "a.nxs")
+    with h5py.File(tmp_path / "a.nxs", "a") as file:
+        file["volume/data"] = STACK
+        file["shown/data"] = file["volume/data"]
+    images = read_images(f"{tmp_path / 'a.nxs'}:/shown/data")
+    torch.testing.assert_close([i.pixels for i in images], [*expected(STACK)], rtol=0, atol=0)
 
 
 def test_a_detector_is_told_by_its_class(tmp_path):
@@ -582,14 +632,26 @@ def test_phantoms_take_seeds(monkeypatch):
     refusal("phantom:flat::0-999999999")
 
 
+@pytest.mark.parametrize(("chosen", "count"), [("", 8), ("::3", 1), ("::0-2,7", 4)])
+def test_images_are_counted(stack, chosen, count):
+    assert count_images(f"{stack}{chosen}") == count
+    with pytest.raises(InputFileError, match="there are 8"):
+        count_images(f"{stack}::8")
+
+
+def test_lone_images_and_phantoms_are_counted(tmp_path):
+    save_png(tmp_path / "a.png", STACK[0])
+    assert count_images(str(tmp_path / "a.png")) == count_images("phantom:chip") == 1
+    assert count_images("phantom:chip::5-9") == 5
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the image sets are not at {DATA} (set TOMOPILOT_DATA)")
 def test_real_files():
     chip = read_images(f"{DATA / 'chip/validation.npz'}::0-2")
     assert [image.pixels.shape for image in chip] == [(128, 128)] * 3 and chip[0].name == "validation.npz::0"
     assert len(read_images(str(DATA / "native/multipage_uint8_128x128x128.tif"))) == 128
     assert "nxtomo_24888.nxs" in refusal(f"{DATA / 'native/nxtomo_24888.nxs'}:/entry1/tomo_entry/data/data")
-    coils = read_images(str(DATA / "native/mri_kspace_8coil_undersampled.npy"))
-    assert len(coils) == 8 and coils[0].pixels.is_complex()
+    assert "looks like k-space" in refusal(DATA / "native/mri_kspace_8coil_undersampled.npy")
     slices = DATA / "native/dicom_ct"
     pytest.importorskip("pydicom")
     for path in sorted(slices.glob("*.dcm")):
@@ -675,5 +737,11 @@ def test_labels_beside_images(tmp_path):
     assert labels(f"{path}:/images::0-1", "source") == ["a", "b"]
     with pytest.raises(InputFileError, match="images, source, depth, not patient"):
         labels(str(path), "patient")
+    np.savez(path, images=np.zeros((4, 8, 8)), patient=np.array("a"))
+    with pytest.raises(InputFileError, match="expected one value an image"):
+        labels(str(path), "patient")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(InputFileError, match="is a pipe, not a file; expected an npz file"):
+        labels(str(tmp_path / "pipe.npz"), "source")
     with pytest.raises(InputFileError, match="only npz files have an array 'source'"):
         labels("slices.tif", "source")

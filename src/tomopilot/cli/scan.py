@@ -23,7 +23,6 @@ from tomopilot.cli.options import (
 from tomopilot.cli.origin import command_line, writable
 from tomopilot.cli.terminal import bar, sentence, table_of_methods, table_of_steps
 
-MOST = 256  # processes at the same time
 Kind = Literal["simulate", "compare"]
 
 if TYPE_CHECKING:

@@ -3,9 +3,11 @@
 import h5py
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, Pages, Pick
+from tomopilot.files.reading import InputFileError, Pages, Pick, local_dataset
 
 KSPACE = "kspace"
+TARGET = "reconstruction_esc"
+SHARP = 0.02  # k-space is bright in less than this share of the area that its image is bright in
 WHITE = 99.8  # percentile of an image's magnitude that becomes 1, as in the brain prior's training
 
 
@@ -24,11 +26,11 @@ def slices_of(file: h5py.File, kspace: h5py.Dataset, pick: Pick) -> Pages:
         raise InputFileError(
             f"its k-space is {kspace.dtype} {kspace.shape}; expected complex (slices, readout, phase steps)"
         )
-    if "mask" in file:
+    names = set(file)  # also of links, which `in file` follows
+    if "mask" in names:
         raise InputFileError("it has a mask, so k-space was measured in part; expected a complete one")
-    target = file.get("reconstruction_esc")
     square = (min(kspace.shape[1:]),) * 2
-    size = target.shape[-2:] if isinstance(target, h5py.Dataset) else square
+    size = local_dataset(file, TARGET).shape[-2:] if TARGET in names else square
     if size[0] > kspace.shape[1] or size[1] > kspace.shape[2]:
         raise InputFileError(f"its reconstruction is {size}, larger than its k-space {kspace.shape[1:]}")
     return [(i, _image(np.asarray(kspace[i]), size)) for i in pick(len(kspace))]
@@ -40,6 +42,22 @@ def _image(kspace: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     first = [(whole - part) // 2 for whole, part in zip(image.shape, size, strict=True)]
     image = image[first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
     return image.T / np.percentile(np.abs(image), WHITE)
+
+
+def check_image(number: int, pixels: np.ndarray) -> None:
+    """Raises on k-space that was given for an image: a few bright pixels, whose transform fills its area."""
+    if pixels.any() and _area(pixels) < SHARP * _area(np.fft.ifft2(pixels)):
+        raise InputFileError(
+            f"image {number} looks like k-space, whose energy is in a few pixels; expected a complex image: "
+            f"save the inverse transform, or k-space of one coil as the data set {KSPACE} (slices, readout, "
+            "phase steps) of an .h5 file, which is read as fastMRI's are; --operator mri scans either"
+        )
+
+
+def _area(image: np.ndarray) -> float:
+    """The share of the area that holds the energy: 1 where it is even, 1 / pixels where one has all."""
+    energy = (np.abs(image) / np.abs(image).max()).astype(float) ** 2
+    return float(energy.mean() ** 2 / (energy**2).mean())
 
 
 def check_centred(kspace: np.ndarray) -> None:

@@ -26,7 +26,7 @@ PIXELS = ("x_pixel_size", "y_pixel_size", "pixel_size")
 def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     """The images that were picked of the named data set, or of the only one there is."""
     with opened(path) as file:
-        if KSPACE in file and dataset.strip("/") in ("", KSPACE):
+        if KSPACE in set(file) and dataset.strip("/") in ("", KSPACE):
             return Found(slices_of(file, local_dataset(file, KSPACE), pick))
         node = local_dataset(file, dataset or _only_stack(file, path.name))
         _check_slices(node)
@@ -55,14 +55,27 @@ def _only_stack(file: h5py.File, name: str) -> str:
 
 def _check_slices(node: h5py.Dataset) -> None:
     """Raises where the frames of a data set are those of a detector."""
-    group = cast(h5py.Group, node.parent)
-    beside = sorted(RAW & set(group))
-    if beside or _text(group.attrs.get("NX_class")) == "NXdetector":
+    groups = _groups_of(node)
+    beside = sorted(RAW & {name for group in groups for name in group})
+    if beside or "NXdetector" in {_text(group.attrs.get("NX_class")) for group in groups}:
         signs = f"lies beside {', '.join(beside)}" if beside else "lies in an NXdetector"
         raise InputFileError(
             f"the data set {node.name} {signs}: it is a raw scan, whose frames are radiographs, flats and "
             "darks; expected reconstructed slices: reconstruct it first, and name the volume"
         )
+
+
+def _groups_of(node: h5py.Dataset) -> list[h5py.Group]:
+    """Every group that a data set lies in; the links of NeXus files are hard ones."""
+    file, found = node.file, [cast(h5py.Group, node.parent)]
+
+    def visit(path: str, link: object) -> None:
+        if isinstance(link, h5py.HardLink) and file[path] == node:
+            found.append(cast(h5py.Group, file[f"/{path.rpartition('/')[0]}"]))
+
+    if h5py.h5g.get_objinfo(node.id).nlink > 1:
+        file.visititems_links(visit)
+    return found
 
 
 def _pixel_size(node: h5py.Dataset) -> float | None:

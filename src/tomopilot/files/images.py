@@ -14,6 +14,7 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor
 
 from tomopilot.files import dicom, hdf5, tiff
+from tomopilot.files.fastmri import check_image
 from tomopilot.files.reading import (
     LARGEST,
     Found,
@@ -60,13 +61,9 @@ def read_images(spec: str) -> list[NamedImage]:
     Colours become grey: the common value where all channels are equal, else the luminance 0.2126 R + 0.7152 G
     + 0.0722 B; transparency is ignored.
     """
-    source, _, chosen = spec.rpartition("::") if "::" in spec else (spec, "", None)
+    source, chosen = _parts(spec)
     with naming(source):
-        if source.startswith("phantom:"):
-            chosen = "0" if chosen is None else chosen
-            name, found = source, Found(_phantom(source.removeprefix("phantom:"), _picker(chosen)))
-        else:
-            name, found = _file(source, _picker(chosen))
+        name, found = _found(source, _picker(chosen))
         alone = chosen is None and len(found.pages) == 1
         return [
             NamedImage(name if alone else f"{name}::{i}", _image(i, pixels), found.pixel_size)
@@ -74,9 +71,27 @@ def read_images(spec: str) -> list[NamedImage]:
         ]
 
 
+def count_images(spec: str) -> int:
+    """How many images `spec` names; of most files only their header is read.
+
+    >>> count_images("phantom:chip::0-2,7")
+    4
+    """
+    source, chosen = _parts(spec)
+    numbers: list[int] = []
+
+    def note(count: int) -> list[int]:
+        numbers.extend(_picker(chosen)(count))
+        return []
+
+    with naming(source):
+        _found(source, note)
+    return len(numbers)
+
+
 def single_specs(spec: str) -> list[str]:
     """The spec of each single image that `spec` names, so that one image can be read again later."""
-    source = spec.rpartition("::")[0] if "::" in spec else spec
+    source, _ = _parts(spec)
     source = source if source.startswith("phantom:") else os.path.abspath(source)
     names = [image.name for image in read_images(spec)]
     return [f"{source}::{name.rpartition('::')[2]}" if "::" in name else source for name in names]
@@ -84,16 +99,30 @@ def single_specs(spec: str) -> list[str]:
 
 def labels(spec: str, name: str) -> list[str]:
     """What the array `name` of an npz file says of each image of `spec`, as text."""
-    source, _, chosen = spec.rpartition("::") if "::" in spec else (spec, "", None)
+    source, chosen = _parts(spec)
     with naming(source):
         path = re.fullmatch(r"(.+\.npz)(?::/.*)?", source, re.IGNORECASE | re.DOTALL)
         if path is None:
             raise InputFileError(f"only npz files have an array {name!r} beside their images")
-        with np.load(path[1], allow_pickle=False) as arrays:
-            if name not in arrays:
-                raise InputFileError(f"its arrays are {', '.join(arrays)}, not {name}; name one of them")
-            values = arrays[name]
+        check_named(Path(path[1]), "an npz file")
+        values = _array(Path(path[1]), name)
+        if values.ndim != 1:
+            raise InputFileError(f"the array {name!r} has shape {values.shape}; expected one value an image")
         return [str(values[i]) for i in _picker(chosen)(len(values))]
+
+
+def _parts(spec: str) -> tuple[str, str | None]:
+    """The source of a spec, and what is chosen of it; None where nothing is said, a phantom's first seed."""
+    source, sign, chosen = spec.rpartition("::")
+    if sign:
+        return source, chosen
+    return spec, "0" if spec.startswith("phantom:") else None
+
+
+def _found(source: str, pick: Pick) -> tuple[str, Found]:
+    if source.startswith("phantom:"):
+        return source, Found(_phantom(source.removeprefix("phantom:"), pick))
+    return _file(source, pick)
 
 
 def _file(source: str, pick: Pick) -> tuple[str, Found]:
@@ -153,6 +182,8 @@ def _image(number: int, pixels: np.ndarray) -> Tensor:
     if not image.isfinite().all():
         bad = int((~image.isfinite()).sum())
         raise InputFileError(f"image {number} has {bad} NaN or infinite pixels; fill or crop them first")
+    if image.is_complex():
+        check_image(number, image.numpy())
     return image
 
 
@@ -161,15 +192,22 @@ def _npy(path: Path, dataset: str, pick: Pick) -> Found:
 
 
 def _npz(path: Path, dataset: str, pick: Pick) -> Found:
+    return Found(stack(_array(path, dataset.strip("/")), pick))
+
+
+def _array(path: Path, name: str) -> np.ndarray:
+    """An array of an npz file by name; without one, its only array or `images`."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        name = dataset.strip("/") or (names[0] if len(names) == 1 else "images")
+        name = name or (names[0] if len(names) == 1 else "images")
         if name not in names:
             listed = ", ".join(names) or "none at all"
-            raise InputFileError(f"its arrays are {listed}, not {name}; name one, as {path.name}:/NAME")
+            raise InputFileError(
+                f"its arrays are {listed}, not {name}; name one of them, images as {path.name}:/NAME"
+            )
         affordable(f"the array {name!r}", archive.getinfo(f"{name}.npy").file_size)
         with archive.open(f"{name}.npy") as member:
-            return Found(stack(np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False), pick))
+            return np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False)
 
 
 def _png(path: Path, dataset: str, pick: Pick) -> Found:

@@ -104,7 +104,7 @@ def _fill(file: h5py.File, scan: ScanFile) -> None:
     for place, text in texts.items():
         file[f"entry/{place}"] = text
     note = json.dumps(scan.provenance).encode()
-    file["entry/reconstruction/provenance/data"] = np.frombuffer(note, np.uint8)  # NX_BINARY
+    file["entry/reconstruction/provenance/data"] = np.bytes_(note)  # NX_BINARY
     file["entry/reconstruction/sequence_index"] = 1
     for key in ("image_key", "image_key_control"):
         file[f"{DETECTOR}/{key}"] = np.zeros(len(scan.angles_deg), np.int32)  # 0 is a projection
@@ -152,7 +152,7 @@ def read_scan(path: Path) -> ScanFile:
 
 
 def _text(file: h5py.File, place: str) -> str:
-    """A text, or the bytes of one, as a note holds it."""
+    """A text, or the bytes of one, as notes of earlier files hold it."""
     node = local_dataset(file, place)
     if node.dtype == np.uint8:
         return node[()].tobytes().decode()

@@ -28,7 +28,6 @@ from tomopilot.scan.plan import Plan, Scan
 
 SAME = 1e-3  # of the unit of a setting, within which a recorded one is a candidate
 EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
-SAME = 1e-3  # degrees or rows that a replayed setting may be off
 DENSE = 4.0  # absorption, for Poisson noise, of a ray along a whole row of image value 1
 
 
