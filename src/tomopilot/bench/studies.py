@@ -10,7 +10,7 @@ from tomopilot.bench.certainty import Certainty
 from tomopilot.bench.speed import Speed
 from tomopilot.disk import write_atomically
 from tomopilot.scan.judge import Row
-from tomopilot.scan.outputs import described, write_numbers
+from tomopilot.scan.outputs import described, kind_of, write_numbers
 from tomopilot.scan.plan import Plan
 
 
@@ -93,7 +93,7 @@ STUDIES = {
 def leave_study(out: Path, name: str, study: Study, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
     """All files of a finished study; returns the summary."""
     findings = study.findings(rows)
-    summary = {"study": name, **described(study.plan, facts), **findings}
+    summary = {"study": name, **described(study.plan, kind_of(study.plan), facts), **findings}
     write_numbers(out, summary, study.columns, rows)
     for file, png in study.pictures(findings).items():
         write_atomically(out / file, png)

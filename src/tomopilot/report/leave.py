@@ -14,13 +14,13 @@ from tomopilot.scan.outputs import (
     COLUMNS,
     comparison,
     deviation,
-    kind_of,
     simulation,
     write_numbers,
     write_scans,
 )
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.virtual import operator_of
 
 
 def leave_simulation(
@@ -46,7 +46,8 @@ def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:
     """A finished virtual scan beside the image it was a scan of."""
     (image,), estimate = read_images(scan.image), archive.estimate(scan.key, len(archive.steps(scan.key)))
     assert estimate is not None
-    seen = {key: kind_of(plan).picture(value) for key, value in estimate.items()}
+    picture = operator_of(plan, image).kind.picture
+    seen = {key: picture(value) for key, value in estimate.items()}
     spread, bare = deviation(seen["images"]), seen.get("without_prior")
     return Pictures(
         image.name,

@@ -18,7 +18,6 @@ from tomopilot.files.kspace import KspaceFile, write_kspace
 from tomopilot.files.nexus import ScanFile, write_scan
 from tomopilot.measure.fourier import to_complex
 from tomopilot.measure.kind import ROW, Kind
-from tomopilot.measure.operator import Operator
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.judge import Row
 from tomopilot.scan.notices import stopped
@@ -41,7 +40,7 @@ LISTS = (
 )  # fmt: skip
 
 
-def scan_entry(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def scan_entry(plan: Plan, kind: Kind, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """One scan: names, and lists as long as the number of measurements (None where it was not judged)."""
     first = rows[0]
     return {
@@ -49,7 +48,7 @@ def scan_entry(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "designs": [row["design"] for row in rows],
         "settings": [row["setting"] for row in rows],
         "setting_unit": first.get("setting_unit", "degrees"),
-        "stopped": stopped(plan, method_of(first), len(rows), kind_of(plan).noun),
+        "stopped": stopped(plan, method_of(first), len(rows), kind.noun),
         "alarm": rows[-1]["alarm"],
         "alarm_by": rows[-1]["alarm_by"],
         **{key: [row[key] for row in rows] for key in LISTS},
@@ -58,42 +57,40 @@ def scan_entry(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def kind_of(plan: Plan) -> Kind:
-    """What is measured."""
-    return _operator(plan, plan.images[0]).kind
+    """What is measured; reads an image."""
+    (image,) = read_images(plan.images[0])
+    return operator_of(plan, image).kind
 
 
-def _operator(plan: Plan, spec: str) -> Operator:
-    (image,) = read_images(spec)
-    return operator_of(plan, image)
-
-
-def described(plan: Plan, facts: Mapping[str, str]) -> dict[str, Any]:
+def described(plan: Plan, kind: Kind, facts: Mapping[str, str]) -> dict[str, Any]:
     """What was done, in a summary of several methods."""
     named = {
         key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
         for key in ("prior", "posterior", "policy")
     }
-    return {**facts, **{key: getattr(plan, key) for key in FACTS}, **named, "kind": kind_of(plan).words}
+    return {**facts, **{key: getattr(plan, key) for key in FACTS}, **named, "kind": kind.words}
 
 
 def simulation(plan: Plan, facts: Mapping[str, str], archive: Archive) -> dict[str, Any]:
     """The summary of a finished `simulate`."""
-    (method,) = plan.methods
+    (method,), kind = plan.methods, kind_of(plan)
     named = {key: getattr(method, key) for key in ("prior", "posterior", "policy")}
-    summary = described(plan, facts) | named
+    summary = described(plan, kind, facts) | named
     if method.prior:
         low, high = read_card(folder_of(method.prior))["range"]
-        summary["range"] = [0.0 if kind_of(plan) is ROW else low, high]
-    return summary | {"images": [scan_entry(plan, archive.steps(scan.key)) for scan in plan.scans]}
+        summary["range"] = [0.0 if kind is ROW else low, high]
+    return summary | {"images": [scan_entry(plan, kind, archive.steps(scan.key)) for scan in plan.scans]}
 
 
 def comparison(plan: Plan, facts: Mapping[str, str], rows: list[Row]) -> dict[str, Any]:
     """The summary of a finished `compare`."""
     own: dict[tuple[str, Method], list[Row]] = {}
+    kind = kind_of(plan)
     for row in rows:
         own.setdefault((row["image"], method_of(row)), []).append(row)
-    found = {"methods": summarise(plan, rows), "setting_unit": kind_of(plan).unit}
-    return described(plan, facts) | found | {"images": [scan_entry(plan, scan) for scan in own.values()]}
+    found = {"methods": summarise(plan, rows), "setting_unit": kind.unit}
+    images = [scan_entry(plan, kind, scan) for scan in own.values()]
+    return described(plan, kind, facts) | found | {"images": images}
 
 
 def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, Any]) -> None:

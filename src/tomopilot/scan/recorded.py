@@ -8,8 +8,8 @@ from torch import Tensor
 from tomopilot.experiment import Experiment
 from tomopilot.files.archive import Archive
 from tomopilot.records import Draws, Step
+from tomopilot.scan.judge import Row
 
-Row = dict[str, Any]
 CARRY = "carry."  # before the names of what a posterior carries on
 
 

@@ -54,25 +54,23 @@ def operator_of(plan: Plan, image: NamedImage) -> Operator:
 
 def check(plan: Plan) -> None:
     """Reads every image and prior once, so that a wrong one is rejected before the first scan."""
-    checked = set()
-    for scan in plan.scans:
-        (image,) = read_images(scan.image)
+    for spec in plan.images:
+        (image,) = read_images(spec)
         operator = operator_of(plan, image)
         if plan.budget > len(operator):
             raise ValueError(
-                f"the budget is {plan.budget} measurements, but {operator!r} of {scan.image} has "
+                f"the budget is {plan.budget} measurements, but {operator!r} of {spec} has "
                 f"{len(operator)}; expected 1 to {len(operator)}"
             )
-        if scan.image not in checked:
-            truth = truth_of(image, operator, plan.seed)
-            noise_of(plan.noise, operator[torch.tensor([0])].forward(truth[None]), len(image.pixels))
-            checked.add(scan.image)
-        prior = prior_of(scan.method, plan.device)
-        if prior is not None:
-            check_image(image, prior, operator)
-        if plan.certain is not None:
-            margin(scan.method, Trust.from_card(prior.card) if prior else Trust())
-        policy(plan, scan, operator)
+        truth = truth_of(image, operator, plan.seed)
+        noise_of(plan.noise, operator[torch.tensor([0])].forward(truth[None]), len(image.pixels))
+        for method in plan.methods:
+            prior = prior_of(method, plan.device)
+            if prior is not None:
+                check_image(image, prior, operator)
+            if plan.certain is not None:
+                margin(method, Trust.from_card(prior.card) if prior else Trust())
+            policy(plan, Scan(spec, method), operator)
 
 
 def truth_of(image: NamedImage, operator: Operator, seed: int) -> Tensor:
