@@ -1,5 +1,7 @@
 import itertools
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -225,7 +227,7 @@ def test_looking_changes_nothing(alone, measure):
         seen.append(step)
         step.draws  # noqa: B018
     assert_same_steps(seen, steps)
-    assert looking.surprises == blind.surprises
+    assert looking.told == blind.told
     assert_same(images(looking), images(blind))
 
 
@@ -236,7 +238,7 @@ def test_recalled_equals_never_stopped(told, alone, measure):
     straight, steps, kept = scouting(alone=alone), [], []
     for step in run(straight, measure, until=budget(DESIGNS)):
         steps.append(step)
-        kept.append((straight.scouted(), list(straight.surprises), list(straight.moves)))
+        kept.append((list(straight.told), straight.scouted()))
     resumed = scouting(alone=alone)
     for step in steps[:told]:
         resumed.tell(step.design, measure(step.design))
@@ -244,7 +246,7 @@ def test_recalled_equals_never_stopped(told, alone, measure):
     now = resumed.decide()
     assert now.design == steps[told].design
     assert_same_steps(list(run(resumed, measure, until=budget(DESIGNS))), steps[told:])
-    assert resumed.surprises == straight.surprises and resumed.moves == straight.moves
+    assert resumed.told == straight.told
     assert_same(images(resumed), images(straight))
 
 
@@ -253,8 +255,8 @@ def test_moves_stand_beside_the_designs(measure):
     experiment = scouting()
     for _ in run(experiment, measure, until=budget(DESIGNS)):
         pass
-    assert [moves is not None for moves in experiment.moves] == [False, False, False, True, False, True]
-    assert all(len(moves) == 6 for moves in experiment.moves if moves)
+    assert [told.moves is not None for told in experiment.told] == [False, False, False, True, False, True]
+    assert all(len(told.moves) == 6 for told in experiment.told if told.moves)
 
 
 def test_what_is_not_recalled_is_missed(measure):
@@ -271,7 +273,7 @@ def test_surprises_stand_beside_the_designs(measure):
 
     class Watched:
         def choose(self, choice):
-            offered.append(choice.surprises)
+            offered.append(choice.told)
             return Greedy(variance, InOrder(bisect_order(DESIGNS)), start=2).choose(choice)
 
     experiment.policy = Watched()
@@ -284,10 +286,9 @@ def test_surprises_stand_beside_the_designs(measure):
         expected.append(scouted)
         experiment.tell(design, values)
     assert expected[:2] == [None, None] and None not in expected[2:]
-    assert experiment.surprises == pytest.approx(expected)
-    assert len(experiment.surprises) == len(experiment.designs)
-    assert [len(surprises) for surprises in offered] == [0, 1, 2, 3, 4]
-    assert list(offered[-1]) == experiment.surprises[:4]
+    assert [told.surprise for told in experiment.told] == pytest.approx(expected)
+    assert [len(told) for told in offered] == [0, 1, 2, 3, 4]
+    assert list(offered[-1]) == experiment.told[:4]
 
 
 def test_only_what_was_predicted_can_surprise(measure):
@@ -297,7 +298,7 @@ def test_only_what_was_predicted_can_surprise(measure):
     other = (asked + 1) % DESIGNS
     for design in (other, asked):
         experiment.tell(design, measure(design))
-    assert experiment.surprises[0] > 0 and experiment.surprises[1] is None
+    assert experiment.told[0].surprise > 0 and experiment.told[1].surprise is None
 
 
 def test_a_fixed_order_never_draws(measure):
@@ -366,7 +367,7 @@ def test_rows_of_kspace_go_through_the_same_loop(rng):
     steps = list(run(experiment, Simulated(truth, experiment.operator, NOISE), until=budget(SIZE)))
     assert [step.design for step in steps[:2]] == [4, 3] and steps[0].setting == 4
     assert sorted(experiment.designs) == list(range(SIZE)) and not experiment.free
-    assert all(value is None or value > 0 for value in experiment.surprises)
+    assert all(told.surprise is None or told.surprise > 0 for told in experiment.told)
     after = experiment.draws().guess - truth
     assert after.square().mean().sqrt() < (truth - 0.3).square().mean().sqrt() / 2
 
@@ -409,3 +410,82 @@ def test_a_measurement_may_bring_its_own_noise(measure):
     with pytest.raises(ValueError, match="NaN"):
         noisy.tell(2, broken)
     assert noisy.designs == [0, 1] and bool(noisy.data.misfit(x).isfinite().all())
+
+
+def reached(design: int) -> float:
+    """Where a stage stops that always goes a little too far."""
+    return OPERATOR.settings[design].item() + 0.07
+
+
+def test_a_measurement_counts_where_it_was_taken(rng):
+    """Not where it was asked for: the truth fits the data to rounding."""
+    truth, experiment = torch.rand(SIZE, SIZE, generator=rng), new()
+    for design in (4, 0):
+        experiment.tell(
+            design, OPERATOR.at([reached(design)]).forward(truth[None])[0, 0], setting=reached(design)
+        )
+    experiment.tell(2, OPERATOR.forward(truth[None])[0, 2])
+    assert experiment.data.misfit(truth[None]).item() < 1e-8
+    assert [told.setting for told in experiment.told[:2]] == pytest.approx([reached(4), reached(0)])
+    assert experiment.free == (1, 3, 5)
+    (part,) = experiment.data.observations
+    assert part.settings.tolist() == sorted(part.settings.tolist()) and len(part.settings) == 3
+    blind = new()
+    blind.tell(4, OPERATOR.at([reached(4)]).forward(truth[None])[0, 0])
+    assert blind.data.misfit(truth[None]).item() > 1
+
+
+def test_surprise_is_of_what_was_reached(measure):
+    experiment = new(Greedy(variance, InOrder([0]), start=0))
+    design = experiment.ask()
+    draws = experiment.choosing().images
+    values = OPERATOR.at([reached(design)]).forward(draws).mean(0)[0]
+    experiment.tell(design, values, setting=reached(design))
+    assert experiment.told[0].surprise < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (180 / DESIGNS * 2 + 0.01, "60 degrees, but .* in radians"),
+        (OPERATOR.settings[2].item() + 0.6, "further off"),
+        ([0.1, 0.2], "design 2 is at"),
+        (float("nan"), "finite"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_rejected(setting, message, measure):
+    experiment = new()
+    with pytest.raises(ValueError, match=message):
+        experiment.tell(2, measure(2), setting=setting)
+    assert experiment.count_told == 0 and len(experiment.data) == 0
+
+
+def test_angles_a_half_turn_apart_are_near(measure):
+    experiment = new()
+    experiment.tell(0, measure(0).flip(0), setting=torch.pi + 0.01)
+    assert experiment.count_told == 1
+
+
+def test_a_snapshot_can_be_drawn_in_another_process(measure):
+    experiment, here = scouting(), scouting()
+    for design in (0, 3):
+        for one in (experiment, here):
+            one.tell(design, measure(design))
+    snapshot = experiment.snapshot
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        elsewhere = pool.submit(snapshot.choosing).result()
+    assert experiment.scouted() is None
+    experiment.take(snapshot, elsewhere)
+    assert_same(elsewhere.images, here.choosing().images)
+    assert experiment.scouted() is elsewhere and experiment.ask() == here.ask()
+
+
+def test_a_snapshot_stays_as_it_was(measure):
+    experiment, alike = new(), new()
+    for one in (experiment, alike):
+        one.tell(0, measure(0))
+    snapshot = experiment.snapshot
+    experiment.tell(1, measure(1))
+    assert_same(snapshot.choosing().images, alike.choosing().images)
+    with pytest.raises(ValueError, match="of 1 measurements, but 2"):
+        experiment.take(snapshot, snapshot.choosing())

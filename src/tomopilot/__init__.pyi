@@ -1,8 +1,8 @@
 __version__: str
 
-from .experiment import Experiment as Experiment, run as run  # noqa: I001
+from .experiment import Experiment as Experiment, Snapshot as Snapshot, run as run  # noqa: I001
 from .records import Data as Data, Decision as Decision, Draws as Draws, Forecast as Forecast
-from .records import Observation as Observation, Step as Step
+from .records import Observation as Observation, Step as Step, Told as Told
 from .measure.operator import Operator as Operator
 from .measure.radon import Radon as Radon, filtered_backprojection as filtered_backprojection
 from .measure.radon import half_turn as half_turn

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import index
 
 import torch
@@ -13,7 +14,7 @@ from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
-from tomopilot.records import Data, Decision, Draws, Step
+from tomopilot.records import Data, Decision, Draws, Step, Told
 
 
 class Experiment:
@@ -48,16 +49,19 @@ class Experiment:
         self.operator, self.noise, self.posterior, self.policy = operator, noise, posterior, policy
         self.scout, self.count, self.seed = scout, count, seed
         self.data = Data(operator.image_shape, operator.device) if data is None else data
-        self.designs: list[int] = []  # measured, in the order told
-        self.surprises: list[float | None] = []  # of each measurement; None where none was predicted
-        self.moves: list[list[float] | None] = []  # of the samples each was chosen by, see `posterior.moves`
+        self.told: list[Told] = []
         self.pending: set[int] = set()  # asked for, not yet told
-        self._moment = _Moment(self, None)
+        self.snapshot = self._snapshot(None)
         self._decision: Decision | None = None
 
     @property
     def count_told(self) -> int:
-        return len(self.designs)
+        return len(self.told)
+
+    @property
+    def designs(self) -> list[int]:
+        """Measured, in the order told."""
+        return [one.design for one in self.told]
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -66,32 +70,35 @@ class Experiment:
 
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
-        return self._moment.draws()
+        return self.snapshot.draws()
 
     def choosing(self) -> Draws:
         """The samples that the next design is chosen by, drawn once."""
-        return self._moment.choosing()
+        return self.snapshot.choosing()
 
     def scouted(self) -> Draws | None:
         """The samples of `choosing`, if anything needed them yet."""
-        return self._moment.chosen_by
+        return self.snapshot.chosen_by
 
-    def recall(
-        self,
-        chosen_by: Draws | None,
-        surprises: Sequence[float | None],
-        moves: Sequence[list[float] | None] | None = None,
-    ) -> None:
-        """After the same measurements were told again: what was drawn and found before an interruption."""
-        moves = [None] * len(surprises) if moves is None else moves
-        if not len(surprises) == len(moves) == self.count_told:
+    def recall(self, told: Sequence[Told], chosen_by: Draws | None) -> None:
+        """After the same measurements were told again: what was found and drawn before an interruption."""
+        if [one.design for one in told] != self.designs:
             raise ValueError(
-                f"{len(surprises)} surprises and {len(moves)} moves were recalled, but {self.count_told} "
-                "measurements were told; tell those that they belong to first"
+                f"{len(told)} measurements were recalled, but {self.count_told} were told, or others; "
+                "tell those that were recalled first"
             )
-        self._moment.chosen_by, self.surprises, self.moves = chosen_by, list(surprises), list(moves)
-        if self.scout is None:
-            self._moment.seen = chosen_by
+        self.told = list(told)
+        if chosen_by is not None:
+            self.take(self.snapshot, chosen_by)
+
+    def take(self, snapshot: "Snapshot", chosen_by: Draws) -> None:
+        """Takes over the samples that `snapshot.choosing()` gave elsewhere, as in another process."""
+        if snapshot is not self.snapshot:
+            raise ValueError(
+                f"the samples are of {snapshot.told} measurements, but {self.count_told} were told since; "
+                "draw from the latest snapshot"
+            )
+        snapshot.take(chosen_by)
 
     @property
     def decided(self) -> Decision | None:
@@ -107,8 +114,7 @@ class Experiment:
                     f"all {len(self.operator)} designs are measured or asked for; nothing is left to ask"
                 )
             taken = self.count_told + len(self.pending)
-            told = tuple(self.surprises), tuple(self.moves)
-            choice = Choice(self.operator, free, taken, self.choosing, *told, self.noise)
+            choice = Choice(self.operator, free, taken, self.choosing, tuple(self.told), self.noise)
             self._decision = self.policy.choose(choice)
         return self._decision
 
@@ -119,46 +125,51 @@ class Experiment:
         self._decision = None
         return design
 
-    def tell(self, design: int, values: Numbers, noise: Noise | None = None) -> None:
+    def tell(
+        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
+    ) -> None:
         """Takes the measurement of a design: asked for or not, in any order, repeated or not.
 
         noise: of this measurement, where it is another than the experiment's, as with a shutter or a mask
+        setting: that the hardware reached, where it is not quite the design's (radians, or a row)
         """
         design, noise = index(design), noise or self.noise
         values = numbers(values).to(self.operator.device)
-        self.check(design, values, noise)
-        self.surprises.append(self._surprise(design, values, noise))
-        self.moves.append(self._moves())
-        self.data = self.data.add(self.operator, design, values, noise)
-        self.designs.append(design)
+        self.check(design, values, noise, setting)
+        reached = self.operator.settings[design] if setting is None else numbers(setting)
+        chosen_by = self.snapshot.chosen_by
+        moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
+        surprised = self._surprise(reached, values, noise)
+        self.told.append(Told(design, reached.tolist(), surprised, moves))
+        self.data = self.data.add(self.operator, design, values, noise, setting)
         self.pending.discard(design)
-        self._moment, self._decision = _Moment(self, self._moment.latest), None
+        self.snapshot, self._decision = self._snapshot(self.snapshot.latest), None
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
         start = time.perf_counter()
         following = None if not self.free or until(self) else self.decide()
         seconds = time.perf_counter() - start if following else 0.0
-        design = self.designs[-1]
-        setting = self.operator.settings[design].tolist()
-        return Step(self.count_told, design, setting, seconds, following, self._moment.draws)
+        latest = self.told[-1]
+        draw = self.snapshot.draws
+        return Step(self.count_told, latest.design, latest.setting, seconds, following, draw)
 
-    def _surprise(self, design: int, values: Tensor, noise: Noise) -> float | None:
+    def _snapshot(self, earlier: Draws | None) -> "Snapshot":
+        looker, scout = self.posterior, self.scout
+        return Snapshot(looker, scout, self.data, self.count, self.seed, self.count_told, earlier)
+
+    def _surprise(self, reached: Tensor, values: Tensor, noise: Noise) -> float | None:
         """How far off the prediction of the samples that this measurement was chosen by was."""
-        if self._moment.chosen_by is None:
+        if self.snapshot.chosen_by is None:
             return None
         with torch.no_grad():
-            one = self.operator[torch.tensor([design])]
-            predicted = one.forward(self._moment.chosen_by.images)[:, 0]
+            predicted = self.operator.at(reached[None]).forward(self.snapshot.chosen_by.images)[:, 0]
         return surprise(predicted, values, noise.precision(values))
 
-    def _moves(self) -> list[float] | None:
-        """How the samples that this measurement was chosen by had moved."""
-        chosen_by = self._moment.chosen_by
-        return None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
-
-    def check(self, design: int, values: Numbers, noise: Noise | None = None) -> None:
-        """Raises where these cannot be the values of a design: its number, their shape, type or content."""
+    def check(
+        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
+    ) -> None:
+        """Raises where `tell` cannot take these: number or setting of the design, shape or type of values."""
         values, noise = numbers(values), noise or self.noise
         if not 0 <= design < len(self.operator):
             raise ValueError(
@@ -181,37 +192,76 @@ class Experiment:
                 f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
                 "numbers: check the flat field, or mask dead detector bins with the noise Masked(noise, bins)"
             )
+        if setting is not None:
+            _check_reached(self.operator, design, setting)
 
 
-class _Moment:
-    """What is known between two measurements: samples are drawn when first needed."""
+def _check_reached(operator: Operator, design: int, setting: Numbers) -> None:
+    """Raises where a setting cannot be where the hardware stopped when it was sent to a design."""
+    expected, reached = operator.settings[design], numbers(setting)
+    if reached.shape != expected.shape:
+        raise ValueError(
+            f"the setting reached is {reached.tolist()}; design {design} is at {expected.tolist()}"
+        )
+    if expected.ndim or len(operator) < 2:
+        return
+    asked, shown = operator.shown[design].item(), operator.at(reached[None]).shown.item()
+    apart, period, unit = abs(shown - asked), operator.kind.period, operator.kind.unit
+    apart = min(apart % period, -apart % period) if period else apart
+    widest = operator.shown.sort().values.diff().max().item()
+    if not apart <= widest:
+        raise ValueError(
+            f"design {design} is at {asked:g} {unit}, but {shown:g} was reached, further off than the next "
+            "design: is this its measurement, and was the setting given in radians?"
+        )
 
-    def __init__(self, experiment: Experiment, earlier: Draws | None) -> None:
-        self.looker, self.scout = experiment.posterior, experiment.scout
-        self.data, self.count = experiment.data, experiment.count
-        self.seed, self.told, self.earlier = experiment.seed, experiment.count_told, earlier
-        self.chosen_by: Draws | None = None
-        self.seen: Draws | None = None
 
-    @property
-    def latest(self) -> Draws | None:
-        """What the next moment may start from."""
-        return self.chosen_by or self.earlier
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What is known between two measurements, and the samples of it, each drawn when first needed.
+
+    Nothing that is told later changes it. It can be drawn in a thread, which the experiment then finds done,
+    or in another process, see `Experiment.take`.
+    """
+
+    posterior: Posterior
+    scout: Posterior | None
+    data: Data
+    count: int
+    seed: int
+    told: int  # measurements
+    earlier: Draws | None  # what the samples to choose by may start from
+    _drawn: dict[str, Draws] = field(default_factory=dict, repr=False)
 
     def choosing(self) -> Draws:
         """The samples to choose the next design by."""
         if self.chosen_by is None:
-            self.chosen_by = self._draw(self.scout, "scout", self.earlier) if self.scout else self.draws()
-            self.earlier = None
-        return self.chosen_by
+            self.take(self._draw("scout", self.scout, self.earlier) if self.scout else self.draws())
+        return self._drawn["choosing"]
 
     def draws(self) -> Draws:
         """The samples to look at."""
-        if self.seen is None:
-            self.seen = self._draw(self.looker, "draws", None if self.scout else self.earlier)
-        return self.seen
+        return self._draw("draws", self.posterior, None if self.scout else self.earlier)
 
-    def _draw(self, posterior: Posterior, purpose: str, earlier: Draws | None) -> Draws:
+    @property
+    def chosen_by(self) -> Draws | None:
+        """The samples of `choosing`, if anything needed them yet."""
+        return self._drawn.get("choosing")
+
+    @property
+    def latest(self) -> Draws | None:
+        """What the next snapshot may start from."""
+        return self.chosen_by or self.earlier
+
+    def take(self, chosen_by: Draws) -> None:
+        """Keeps samples of `choosing` that were drawn elsewhere."""
+        self._drawn["choosing"] = chosen_by
+        if self.scout is None:
+            self._drawn["draws"] = chosen_by
+
+    def _draw(self, purpose: str, posterior: Posterior, earlier: Draws | None) -> Draws:
+        if purpose in self._drawn:
+            return self._drawn[purpose]
         rng = stream(self.seed, purpose, self.told)
         draws = posterior.sample(self.data, self.count, rng=rng, previous=earlier)
         if not bool(draws.images.isfinite().all() and draws.guess.isfinite().all()):
@@ -219,7 +269,7 @@ class _Moment:
                 f"{type(posterior).__name__} gave an image that is NaN or infinite after {self.told} "
                 "measurements; nothing can be chosen or judged by it: check the noise and the intensity range"
             )
-        return draws
+        return self._drawn.setdefault(purpose, draws)
 
 
 def run(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Inexact, Int
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from tomopilot.measure.noise import Noise
@@ -17,10 +17,10 @@ SAFETY = 1.05  # power iteration approaches the largest eigenvalue from below
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """Measured blocks of one family of designs under one noise; values of precision 0 may be anything."""
+    """Measured blocks of one geometry under one noise; values of precision 0 may be anything."""
 
     family: Operator
-    index: Int[Tensor, " m"]
+    settings: Float[Tensor, "m *setting"]  # as they were reached, designs of the family or not
     values: Numbers  # (m, *block), made a tensor
     noise: Noise
 
@@ -29,7 +29,7 @@ class Observation:
 
     @cached_property
     def operator(self) -> Operator:
-        return self.family[self.index]
+        return self.family.at(self.settings)
 
     @cached_property
     def precision(self) -> Float[Tensor, "m *block"]:
@@ -73,7 +73,7 @@ class Data:
 
     def __len__(self) -> int:
         """Number of measured blocks."""
-        return sum(len(part.index) for part in self.observations)
+        return sum(len(part.settings) for part in self.observations)
 
     @property
     def numel(self) -> int:
@@ -83,26 +83,33 @@ class Data:
             for part in self.observations
         )
 
-    def add(self, family: Operator, design: int, values: Numbers, noise: Noise) -> "Data":
-        """These data and one more block; blocks of a family are kept in the order of their designs."""
-        index, block = torch.tensor([design]), numbers(values)[None]
-        others = []
+    def add(
+        self, family: Operator, design: int, values: Numbers, noise: Noise, setting: Numbers | None = None
+    ) -> "Data":
+        """These data and one more block; blocks of a family are kept in the order of their settings.
+
+        setting: that the hardware reached, where it is not the design's own
+        """
+        reached = family.settings[design] if setting is None else numbers(setting).to(family.settings)
+        settings, block, others = reached[None], numbers(values)[None], []
         for part in self.observations:
             if part.family is family and part.noise == noise:
-                index, block = torch.cat([part.index, index]), torch.cat([part.values, block])
+                settings, block = torch.cat([part.settings, settings]), torch.cat([part.values, block])
             else:
                 others.append(part)
-        order = torch.argsort(index, stable=True)
-        return replace(self, observations=(*others, Observation(family, index[order], block[order], noise)))
+        order = sorted(range(len(settings)), key=settings.tolist().__getitem__)
+        return replace(
+            self, observations=(*others, Observation(family, settings[order], block[order], noise))
+        )
 
     def batches(self, size: int) -> list["Data"]:
         """These data in parts of at most `size` designs a family, each spread over all the measured ones."""
-        count = max((-(-len(part.index) // size) for part in self.observations), default=0)
+        count = max((-(-len(part.settings) // size) for part in self.observations), default=0)
         return [
             replace(
                 self,
                 observations=tuple(
-                    _every(part, first, count) for part in self.observations if first < len(part.index)
+                    _every(part, first, count) for part in self.observations if first < len(part.settings)
                 ),
             )
             for first in range(count)
@@ -125,7 +132,17 @@ class Data:
 
 
 def _every(part: Observation, first: int, count: int) -> Observation:
-    return replace(part, index=part.index[first::count], values=part.values[first::count])
+    return replace(part, settings=part.settings[first::count], values=part.values[first::count])
+
+
+@dataclass(frozen=True)
+class Told:
+    """One measurement, and how it agreed with what had been expected of it."""
+
+    design: int
+    setting: float | list[float]  # that was reached; radians or row
+    surprise: float | None  # see `trust.surprise`; None where nothing was predicted
+    moves: list[float] | None  # of the samples it was chosen by, see `posterior.moves`
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,8 @@ LEVELS = (0.02, 0.5, 10.0)  # of noise, at which guided denoisers are looked at
 def check_operator(operator: Operator, *, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> None:
     """Linear, image by image, with the right shapes and adjoint, also where these are differentiated.
 
-    Indexing commutes with `forward`, and `.to` moves all of it to a device without changing anything.
+    Indexing commutes with `forward`, `at` finds its own settings again, and `.to` moves all of it to a
+    device without changing anything.
     """
     rtol, atol = (1e-10, 1e-9) if dtype == torch.float64 else (1e-4, 1e-3)
     x, z = torch.randn(2, 2, *operator.image_shape, generator=rng, dtype=dtype).to(operator.device)
@@ -47,6 +48,9 @@ def check_operator(operator: Operator, *, rng: torch.Generator, dtype: torch.dty
         assert len(part) == len(index)
         assert_close(part.settings, operator.settings[index.to(operator.device)], rtol=0, atol=0)
         assert_close(part.forward(x), y[:, index.to(y.device)], rtol=rtol, atol=atol)
+    again = torch.tensor([n - 1, 0, n - 1])
+    reached = operator.at(operator.settings[again.to(operator.device)])
+    assert_close(reached.forward(x), y[:, again.to(y.device)], rtol=rtol, atol=atol)
     _check_derivatives(operator, x, w, rtol=rtol, atol=atol)
     for device in {"meta", "cpu", str(operator.device), *["cuda"] * torch.cuda.is_available()}:
         _check_moved(operator, torch.device(device), x, rtol=rtol, atol=atol)

@@ -5,8 +5,14 @@ import torch
 
 from tomopilot.bench.alarms import RESERVE, fit, fit_all, fit_strangeness
 from tomopilot.design.trust import Alarm, Trust
+from tomopilot.records import Told
 
 SCANS = [[None, 1.0, 2.0, 0.5, 3.0, 3.0], [None, None, 0.7, 1.5, 1.0, 0.4]]
+
+
+def told(surprises, moves):
+    """The measurements of a scan."""
+    return [Told(0, 0.0, *each) for each in zip(surprises, moves, strict=True)]
 
 
 def test_a_fitted_alarm_is_quiet_on_its_own_scans_with_a_reserve():
@@ -51,11 +57,11 @@ def test_both_alarms_are_fitted_at_once_and_ring_on_what_each_hears(moves):
     fitted = fit_all(surprises, moves)
     fitted["strangeness"] |= {"noise": NOISE, "until": 20}
     watch = watch_of({kind: {"scout": values} for kind, values in fitted.items()})
-    raised = [watch(*scan) for scan in zip(surprises, moves, strict=True)]
+    raised = [watch(told(*scan)) for scan in zip(surprises, moves, strict=True)]
     assert raised.count(None) >= 19
     calm, odd = [None, *19 * [0.5]], [*4 * [None], *16 * [[4.0, 3.0, 3.0]]]  # 10 deviations off in one number
-    assert watch(calm, odd) == (5, "strangeness")
-    assert watch([*4 * [None], *16 * [1e6]], moves[0]).by == "surprise"
+    assert watch(told(calm, odd)) == (5, "strangeness")
+    assert watch(told([*4 * [None], *16 * [1e6]], moves[0])).by == "surprise"
 
 
 def test_strangeness_needs_many_draws_and_no_spread_in_every_number(moves):
@@ -76,15 +82,19 @@ def test_a_card_may_hold_either_alarm_or_none():
     assert watch_of({"strangeness": {"soft": STRANGE}}) is None
     old = watch_of({"alarm": {"scout": surprise}})
     assert old.surprise == Alarm(1.0, 2.0) and old.strangeness is old.strange is None
-    assert old.seen([None, [5.0]]) == [None, None]
+    assert old.seen(told([None, None], [None, [5.0]])) == [None, None]
     new = watch_of({"strangeness": {"scout": STRANGE}})
-    assert new.surprise is None and new.strangeness == Alarm(3.0, 4.0) and new.seen([[2.0]]) == [4.0]
+    assert (
+        new.surprise is None
+        and new.strangeness == Alarm(3.0, 4.0)
+        and new.seen(told([None], [[2.0]])) == [4.0]
+    )
 
 
 def test_strangeness_is_heard_under_its_own_noise_and_as_long_as_it_was_fitted():
     trust = {"alarm": {"scout": {"drift": 1.0, "threshold": 2.0}}, "strangeness": {"scout": STRANGE}}
     assert watch_of(trust, "relative:0.1") == watch_of({"alarm": trust["alarm"]})
     watch = watch_of(trust)
-    assert watch.seen(4 * [[2.0]]) == [4.0, 4.0, None, None]
-    assert watch(4 * [None], [None, None, [1e9], [1e9]]) is None
-    assert watch(4 * [None], [None, [1e9], None, None]) == (2, "strangeness")
+    assert watch.seen(told(4 * [None], 4 * [[2.0]])) == [4.0, 4.0, None, None]
+    assert watch(told(4 * [None], [None, None, [1e9], [1e9]])) is None
+    assert watch(told(4 * [None], [None, [1e9], None, None])) == (2, "strangeness")

@@ -79,10 +79,10 @@ def test_numbers_of_any_kind_are_as_single_precision(operator, kind, rng):
     assert_close(operator.forward(kind(x)), operator.forward(x), rtol=0, atol=0)
     assert_close(operator.adjoint(kind(y)), operator.adjoint(y), rtol=0, atol=0)
     for noise in (Gaussian(0.003), Gaussian(), *([] if y.is_complex() else [Poisson(1e5, 0.01)])):
-        index = torch.arange(len(operator))
+        settings = operator.settings
         ours, theirs = (
-            Observation(operator, index, kind(y[0]), noise),
-            Observation(operator, index, y[0], noise),
+            Observation(operator, settings, kind(y[0]), noise),
+            Observation(operator, settings, y[0], noise),
         )
         assert_close(ours.gradient(image), theirs.gradient(image), rtol=0, atol=0)
         told = [Experiment(operator, noise, NOBODY, InOrder([0])) for _ in range(2)]

@@ -21,7 +21,7 @@ from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.records import Draws
+from tomopilot.records import Draws, Told
 
 N = 7
 OPERATOR = Radon(8, half_turn(N))
@@ -135,14 +135,19 @@ def test_an_order_that_is_used_up_says_so():
         InOrder([0, 1]).choose(Choice(OPERATOR, (2, 3), 2, never))
 
 
+def surprised(surprises):
+    """Measurements of which only the surprise matters."""
+    return tuple(Told(0, 0.0, surprise, None) for surprise in surprises)
+
+
 def test_guarded_goes_on_by_the_fallback_once_the_alarm_is_raised(draws):
     greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
     guarded = Guarded(greedy, InOrder([3, 1, 5]), Watch(Alarm(drift=0.25, threshold=2.0)))
     for quiet in ((), (None, 1.0, 9.0), (None, 9.0, 0.1, 9.0)):
-        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, quiet))
+        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, surprised(quiet)))
         assert decision.design == 5 and decision.scores is not None
     for loud in ((None, 9.0, 9.0), (None, 9.0, 9.0, 0.1, 0.1)):
-        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, never, loud))
+        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, never, surprised(loud)))
         assert decision.design == 3 and decision.scores is None
 
 
@@ -151,10 +156,8 @@ def test_guarded_hears_strange_samples_too(draws):
     watch = Watch(strangeness=Alarm(0.25, 2.0), strange=Strangeness([1.0], [[4.0]]))
     guarded = Guarded(greedy, InOrder([3, 1, 5]), watch)
     for moves, design in (((None, [1.2]), 5), ((None, [5.0]), 3)):
-        surprises = (None,) * len(moves)
-        assert (
-            guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, surprises, moves)).design == design
-        )
+        told = tuple(Told(0, 0.0, None, move) for move in moves)
+        assert guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, told)).design == design
 
 
 def test_budget():

@@ -7,14 +7,15 @@ import torch
 
 from tomopilot.design.stopping import budget, certain, either
 from tomopilot.design.trust import expected_rmse
-from tomopilot.records import Draws
+from tomopilot.records import Draws, Told
 
 
 class Scan:
     """An experiment with given samples, which counts how often it is asked for them."""
 
     def __init__(self, told: int, images: torch.Tensor, surprises=(1.0, 2.0, 0.5)) -> None:
-        self.count_told, self.images, self.surprises, self.asked = told, images, surprises, 0
+        self.count_told, self.images, self.asked = told, images, 0
+        self.told = [Told(0, 0.0, surprise, None) for surprise in surprises]
 
     def choosing(self) -> Draws:
         self.asked += 1

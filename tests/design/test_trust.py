@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tomopilot.design.trust import Alarm, Raised, Strangeness, Watch, surprise
+from tomopilot.records import Told
 
 BINS = 200
 
@@ -109,6 +110,11 @@ LOUD, QUIET = [None, OUTLIER, OUTLIER, 1.0], [None, 1.0, 1.0, 1.0]
 FAR, NEAR = [None, None, [9.0], [9.0]], [None, None, [0.5], [0.5]]
 
 
+def told(surprises, moves):
+    """The measurements of a scan."""
+    return [Told(0, 0.0, *each) for each in zip(surprises, moves, strict=True)]
+
+
 @pytest.mark.parametrize(
     ("surprises", "moves", "raised"),
     [
@@ -120,11 +126,11 @@ FAR, NEAR = [None, None, [9.0], [9.0]], [None, None, [0.5], [0.5]]
     ],
 )
 def test_a_watch_tells_the_first_alarm(surprises, moves, raised):
-    assert Watch(ALARM, ALARM, STRANGE)(surprises, moves) == raised
+    assert Watch(ALARM, ALARM, STRANGE)(told(surprises, moves)) == raised
 
 
 def test_either_alarm_of_a_watch_may_be_missing():
-    assert Watch(ALARM)(LOUD, FAR) == Raised(3, "surprise") and Watch(ALARM)(QUIET, FAR) is None
+    assert Watch(ALARM)(told(LOUD, FAR)) == Raised(3, "surprise") and Watch(ALARM)(told(QUIET, FAR)) is None
     deaf = Watch(strangeness=ALARM, strange=STRANGE)
-    assert deaf(LOUD, FAR) == Raised(3, "strangeness") and deaf(LOUD, NEAR) is None
-    assert Watch()(LOUD, FAR) is None
+    assert deaf(told(LOUD, FAR)) == Raised(3, "strangeness") and deaf(told(LOUD, NEAR)) is None
+    assert Watch()(told(LOUD, FAR)) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tomopilot.files.archive import Archive
+from tomopilot.files.archive import Archive, Block
 
 BLOCKS = [
     torch.linspace(-1, 1, 7),
@@ -19,12 +19,12 @@ BLOCKS = [
 ]
 CHILD = """
 import os, sys, torch
-from tomopilot.files.archive import Archive
+from tomopilot.files.archive import Archive, Block
 path, scan, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 archive = Archive(path)
 print("ready", flush=True)
 for number in range(1, count + 1):
-    archive.add_block(scan, number, number + 10, torch.full((3,), number / 7))
+    archive.add_block(scan, number, Block(number + 10, torch.full((3,), number / 7)))
 os._exit(9)
 """
 
@@ -48,22 +48,22 @@ def path(tmp_path) -> Path:
 @pytest.mark.parametrize("values", BLOCKS, ids=lambda values: f"{values.dtype}-{[*values.shape]}")
 def test_a_block_comes_back_exactly(values, path):
     archive = Archive(path)
-    archive.add_block("scan", 1, 5, values)
+    archive.add_block("scan", 1, Block(5, values))
     archive.close()
-    ((design, found),) = Archive(path).blocks("scan")
+    ((design, found, *_),) = Archive(path).blocks("scan")
     assert design == 5 and same(found, values)
 
 
 def test_values_may_be_a_view(path):
     values = torch.arange(12.0).reshape(3, 4).T[1:, ::2]
     archive = Archive(path)
-    archive.add_block("scan", 1, 0, values)
+    archive.add_block("scan", 1, Block(0, values))
     assert same(archive.blocks("scan")[0][1], values)
 
 
 def test_what_comes_back_is_the_callers_own(path):
     archive = Archive(path)
-    archive.add_block("scan", 1, 0, torch.zeros(3))
+    archive.add_block("scan", 1, Block(0, torch.zeros(3)))
     archive.blocks("scan")[0][1].add_(1)
     assert same(archive.blocks("scan")[0][1], torch.zeros(3))
 
@@ -71,9 +71,9 @@ def test_what_comes_back_is_the_callers_own(path):
 def test_order_is_by_number(path):
     archive = Archive(path)
     for number in (2, 4, 1, 3):
-        archive.add_block("scan", number, 100 - number, torch.zeros(1))
+        archive.add_block("scan", number, Block(100 - number, torch.zeros(1)))
         archive.add_step("scan", number, {"count": number})
-    assert [design for design, _ in archive.blocks("scan")] == [99, 98, 97, 96]
+    assert [design for design, *_ in archive.blocks("scan")] == [99, 98, 97, 96]
     assert [row["count"] for row in archive.steps("scan")] == [1, 2, 3, 4]
 
 
@@ -89,7 +89,7 @@ def test_order_is_by_number(path):
 def test_a_record_that_was_changed_is_rejected(path, damage):
     archive = Archive(path)
     for number in (1, 2, 3):
-        archive.add_block("scan", number, number, torch.ones(1))
+        archive.add_block("scan", number, Block(number, torch.ones(1)))
     assert len(archive.blocks("scan")) == 3
     archive.connection.execute(damage)
     with pytest.raises(OSError, match="changed or damaged"):
@@ -99,20 +99,20 @@ def test_a_record_that_was_changed_is_rejected(path, damage):
 def test_scans_do_not_mix(path):
     archive = Archive(path)
     for design, scan in enumerate(("a", "b", "A", "a%", "")):
-        archive.add_block(scan, 1, design, torch.zeros(1))
+        archive.add_block(scan, 1, Block(design, torch.zeros(1)))
         archive.add_step(scan, 1, {"scan": scan})
     for design, scan in enumerate(("a", "b", "A", "a%", "")):
-        assert [found for found, _ in archive.blocks(scan)] == [design]
+        assert [found for found, *_ in archive.blocks(scan)] == [design]
         assert archive.steps(scan) == [{"scan": scan}]
     assert archive.blocks("c") == [] and archive.steps("c") == []
 
 
 def test_a_measurement_is_never_overwritten(path):
     archive = Archive(path)
-    archive.add_block("scan", 1, 4, torch.zeros(2))
+    archive.add_block("scan", 1, Block(4, torch.zeros(2)))
     with pytest.raises(Exception, match=r"(?i)unique"):
-        archive.add_block("scan", 1, 5, torch.ones(2))
-    assert [(design, values.tolist()) for design, values in archive.blocks("scan")] == [(4, [0.0, 0.0])]
+        archive.add_block("scan", 1, Block(5, torch.ones(2)))
+    assert [(design, values.tolist()) for design, values, *_ in archive.blocks("scan")] == [(4, [0.0, 0.0])]
 
 
 def test_a_step_judged_again_replaces_the_first(path):
@@ -191,7 +191,7 @@ def test_a_block_outlives_the_process_that_added_it(path):
     process = child(path, "scan", 3)
     process.communicate(timeout=900)
     assert process.returncode == 9
-    assert [(design, values[0].item()) for design, values in Archive(path).blocks("scan")] == [
+    assert [(design, values[0].item()) for design, values, *_ in Archive(path).blocks("scan")] == [
         (number + 10, pytest.approx(number / 7)) for number in (1, 2, 3)
     ]
 
@@ -200,11 +200,11 @@ def test_two_processes_write_at_once(path):
     archive, process = Archive(path), child(path, "theirs", 100)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     for number in range(1, 101):
-        archive.add_block("ours", number, number, torch.full((3,), number / 7))
+        archive.add_block("ours", number, Block(number, torch.full((3,), number / 7)))
     process.communicate(timeout=900)
     assert process.returncode == 9
-    assert [design for design, _ in archive.blocks("ours")] == [*range(1, 101)]
-    assert [design for design, _ in archive.blocks("theirs")] == [*range(11, 111)]
+    assert [design for design, *_ in archive.blocks("ours")] == [*range(1, 101)]
+    assert [design for design, *_ in archive.blocks("theirs")] == [*range(11, 111)]
 
 
 @pytest.mark.parametrize("kind", ["folder", "below a file", "no folder", "foreign file"])
@@ -224,7 +224,7 @@ def test_a_truncated_file_says_so(path):
     """Cut in the middle of its pages, as after a full disk or a broken copy."""
     archive = Archive(path)
     for number in range(1, 40):
-        archive.add_block("scan", number, number, torch.zeros(400))
+        archive.add_block("scan", number, Block(number, torch.zeros(400)))
     archive.close()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(OSError, match=str(path)):

@@ -131,7 +131,7 @@ def project(data: Data, clean: torch.Tensor) -> torch.Tensor:
     """`clean` with its measured rows replaced."""
     (part,) = data.observations
     kspace = Fourier((6, 8)).forward(clean)
-    kspace[:, part.index] = part.values
+    kspace[:, part.settings.long()] = part.values
     return Fourier((6, 8)).adjoint(kspace)
 
 
@@ -152,3 +152,8 @@ def test_prox_weighs_measured_against_denoised_rows(sigma, rng):
     variance = sigma**2 / 3
     expected = torch.lerp(clean, project(data, clean), variance / (variance + NOISE.std**2 / 2))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_there_is_no_half_a_row():
+    with pytest.raises(ValueError, match="whole numbers"):
+        Fourier((8, 8)).at([2.5])

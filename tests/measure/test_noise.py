@@ -1,10 +1,11 @@
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from tomopilot.measure.noise import Gaussian, Masked, Poisson
+from tomopilot.measure.noise import Gaussian, Masked, Poisson, from_words, in_words
 
 NOISES = [Gaussian(0.0), Gaussian(0.3), Poisson(1e4, 0.05)]
 every = pytest.mark.parametrize("noise", NOISES, ids=repr)
@@ -124,3 +125,8 @@ def test_bins_that_are_no_numbers_are_rejected(bins):
 def test_a_masked_bin_beyond_the_detector_is_rejected():
     with pytest.raises(ValueError, match=r"bin 8 is masked, but a measurement has bins 0 to 7"):
         Masked(Gaussian(0.5), (2, 8)).precision(torch.zeros(8))
+
+
+@pytest.mark.parametrize("noise", [*NOISES, Masked(Masked(Poisson(1e4, 0.05), (1,)), (2, 3))], ids=repr)
+def test_a_noise_is_the_same_after_it_was_written(noise):
+    assert from_words(json.loads(json.dumps(in_words(noise)))) == noise

@@ -26,7 +26,7 @@ from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior
 from tomopilot.prior.schedule import ddpm, logarithmic
-from tomopilot.records import Data, Draws
+from tomopilot.records import Data, Draws, Told
 from tomopilot.simulate.instrument import Simulated
 
 SIZE, DESIGNS = 8, 6
@@ -139,7 +139,7 @@ def test_what_masked_bins_hold_changes_nothing(name, held, rng):
             values = radon.forward(image[None])[0, chosen[-1]]
             values[list(DEAD)] = value
             scan.tell(chosen[-1], values)
-        return chosen, scan.surprises, scan.draws().guess
+        return chosen, [told.surprise for told in scan.told], scan.draws().guess
 
     (designs, surprises, guess), (ours, found, estimate) = scanned(1.0), scanned(held)
     assert ours == designs and found == surprises
@@ -265,7 +265,19 @@ class Predicted:
 
     images: torch.Tensor
     count_told: int = 5
-    surprises: tuple[float, ...] = (1.0,) * 5
+    told: tuple[Told, ...] = (Told(0, 0.0, 1.0, None),) * 5
 
     def choosing(self):
         return Draws(self.images, self.images[0])
+
+
+@pytest.mark.parametrize("name", ["fbp", "tv"])
+def test_without_a_prior_projections_of_several_noises_are_of_one_kind(name, rng):
+    """Each with its own shutter or mask; weights aside, the data are the same."""
+    values = OPERATOR.forward(torch.rand(1, SIZE, SIZE, generator=rng))[0]
+    one, several = measured(values, Gaussian(0.1)), measured(values, Gaussian(0.1), 0)
+    for design in (5, 1, 3, 0, 2, 4):
+        several.tell(design, values[design], Gaussian(0.1 + design % 2))
+    assert len(several.data.observations) == 2
+    ours, theirs = drawn(ALL[name], several.data), drawn(ALL[name], one.data)
+    assert_close(ours.guess, theirs.guess, rtol=1e-4, atol=1e-5)

@@ -95,10 +95,11 @@ class Alarms:
             experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
             for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
                 pass
-            surprises, moves = experiment.surprises, experiment.moves
+            surprises = [told.surprise for told in experiment.told]
+            moves = [told.moves for told in experiment.told]
             predicted = [value for value in surprises if value]
             at, by = cell.judge.raised() or (None, None)
-            strangeness = watch.seen(moves)
+            strangeness = watch.seen(experiment.told)
             yield {
                 "image": self._everything.label(scan.image), **asdict(scan.method), "seed": self.plan.seed,
                 "foreign": scan.image in self.foreign, "measurements": len(surprises), "alarm": at,

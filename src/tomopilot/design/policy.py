@@ -14,7 +14,7 @@ from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
-from tomopilot.records import Decision, Draws, Forecast
+from tomopilot.records import Decision, Draws, Forecast, Told
 
 SAME = 1e-5  # radians, within which lines are one
 
@@ -27,8 +27,7 @@ class Choice:
     free: tuple[int, ...]  # designs neither measured nor asked for, ascending
     taken: int  # designs measured or asked for
     draw: Callable[[], Draws]  # posterior samples; costs time, so only who needs them calls it
-    surprises: tuple[float | None, ...] = ()  # of the measurements so far, see `trust.surprise`
-    moves: tuple[Sequence[float] | None, ...] = ()  # of the samples they were chosen by
+    told: tuple[Told, ...] = ()  # the measurements so far
     noise: Noise | None = None  # of the measurement to come, where it is known
 
 
@@ -96,7 +95,7 @@ class Guarded:
     alarm: Watch
 
     def choose(self, choice: Choice) -> Decision:
-        raised = self.alarm(choice.surprises, choice.moves)
+        raised = self.alarm(choice.told)
         return (self.fallback if raised else self.policy).choose(choice)
 
 

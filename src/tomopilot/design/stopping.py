@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from tomopilot.design.trust import expected_rmse
-from tomopilot.records import Draws
+from tomopilot.records import Draws, Told
 
 PREDICTED = 3  # measurements, before samples are believed
 UNKNOWN = 4.0  # surprise of measurements, above which the prior does not hold; 0.3 to 3.7 where it does
@@ -21,7 +21,7 @@ class Scanned(Protocol):
     def count_told(self) -> int: ...
 
     @property
-    def surprises(self) -> Sequence[float | None]: ...
+    def told(self) -> Sequence[Told]: ...
 
     def choosing(self) -> Draws: ...
 
@@ -56,14 +56,14 @@ def certain(
         expected = expected_rmse(picture(experiment.choosing().images))
         if expected is None:
             raise ValueError("a single sample has no spread to judge certainty by; use a count of at least 2")
-        return margin * expected <= rmse and _right(experiment.surprises)
+        return margin * expected <= rmse and _right(experiment.told)
 
     return enough
 
 
-def _right(surprises: Sequence[float | None]) -> bool:
+def _right(told: Sequence[Told]) -> bool:
     """Whether the latest measurements were as the samples had predicted."""
-    latest = [value for value in surprises if value is not None][-PREDICTED:]
+    latest = [one.surprise for one in told if one.surprise is not None][-PREDICTED:]
     logs = [math.log(max(value, 1e-12)) for value in latest]
     return len(logs) == PREDICTED and sum(logs) / PREDICTED <= math.log(UNKNOWN)
 

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from tomopilot.records import Told
+
 
 def surprise(
     predicted: Inexact[Tensor, "k *block"], values: Inexact[Tensor, "*block"], precision: Tensor
@@ -115,18 +117,17 @@ class Watch:
     strange: Strangeness | None = None
     until: int = sys.maxsize
 
-    def __call__(
-        self, surprises: Sequence[float | None], moves: Sequence[Sequence[float] | None]
-    ) -> Raised | None:
+    def __call__(self, told: Sequence[Told]) -> Raised | None:
         """The first alarm, or None."""
-        heard = (("surprise", self.surprise, surprises), ("strangeness", self.strangeness, self.seen(moves)))
+        surprises = [one.surprise for one in told]
+        heard = (("surprise", self.surprise, surprises), ("strangeness", self.strangeness, self.seen(told)))
         raised = [Raised(at, by) for by, alarm, values in heard if alarm and (at := alarm(values))]
         return min(raised, key=lambda alarm: alarm.at, default=None)
 
-    def seen(self, moves: Sequence[Sequence[float] | None]) -> list[float | None]:
+    def seen(self, told: Sequence[Told]) -> list[float | None]:
         """The strangeness of each measurement's samples."""
         strange = self.strange
-        return [strange(move) if strange and n <= self.until else None for n, move in enumerate(moves, 1)]
+        return [strange(one.moves) if strange and n <= self.until else None for n, one in enumerate(told, 1)]
 
 
 @dataclass(frozen=True)

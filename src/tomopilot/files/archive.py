@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -15,7 +15,7 @@ from torch import Tensor
 SCHEMA = """
 create table if not exists about (key text primary key, value text not null);
 create table if not exists blocks (
-    scan text, number integer, design integer, dtype text, shape text, bytes blob, digest text,
+    scan text, number integer, design integer, told text, dtype text, shape text, bytes blob, digest text,
     primary key (scan, number)
 );
 create table if not exists steps (
@@ -24,6 +24,15 @@ create table if not exists steps (
 create table if not exists draws (scan text primary key, number integer, tensors blob, digest text);
 create table if not exists estimates (scan text primary key, number integer, tensors blob, digest text);
 """
+
+
+class Block(NamedTuple):
+    """A measurement as it was told."""
+
+    design: int
+    values: Tensor
+    setting: float | list[float] | None = None  # that was reached; None: the design's own
+    noise: dict[str, Any] | None = None  # in words; None: the experiment's
 
 
 class Archive:
@@ -68,19 +77,21 @@ class Archive:
         found = self._do("select value from about where key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
-    def add_block(self, scan: str, number: int, design: int, values: Tensor) -> None:
+    def add_block(self, scan: str, number: int, block: Block) -> None:
         """Keeps the `number`-th measurement of a scan."""
-        array = values.cpu().numpy()
-        row = (scan, number, design, str(array.dtype), json.dumps(array.shape), array.tobytes())
-        self._do("insert into blocks values (?, ?, ?, ?, ?, ?, ?)", (*row, _digest(row)))
+        array = block.values.cpu().numpy()
+        told = json.dumps([block.setting, block.noise])
+        row = (scan, number, block.design, told, str(array.dtype), json.dumps(array.shape), array.tobytes())
+        self._do("insert into blocks values (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _digest(row)))
 
-    def blocks(self, scan: str) -> list[tuple[int, Tensor]]:
-        """Design and values of each measurement, in the order taken."""
+    def blocks(self, scan: str) -> list[Block]:
+        """Each measurement, in the order taken."""
         query = "select * from blocks where scan = ? order by number"
-        return [
-            (design, torch.from_numpy(np.frombuffer(content, dtype).reshape(json.loads(shape)).copy()))
-            for _, _, design, dtype, shape, content in self._whole(query, (scan,), numbered=True)
-        ]
+        found = []
+        for _, _, design, told, dtype, shape, content in self._whole(query, (scan,), numbered=True):
+            array = np.frombuffer(content, dtype).reshape(json.loads(shape)).copy()
+            found.append(Block(design, torch.from_numpy(array), *json.loads(told)))
+        return found
 
     def add_step(
         self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None

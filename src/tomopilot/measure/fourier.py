@@ -21,7 +21,7 @@ class Fourier(Operator):
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError(f"the image is {shape} pixels; k-space needs a height and a width of at least 1")
         self.shape = (int(shape[0]), int(shape[1]))
-        self.rows = torch.arange(self.shape[0]) if rows is None else torch.as_tensor(rows).long()
+        self.rows = torch.arange(self.shape[0]) if rows is None else _whole(rows)
         if not len(self.rows):
             raise ValueError("no row of k-space was asked for; expected at least one")
         low, high = self.rows.min().item(), self.rows.max().item()
@@ -55,6 +55,9 @@ class Fourier(Operator):
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Fourier":
         return Fourier(self.shape, self.rows[index.to(self.rows.device)])
 
+    def at(self, settings: Numbers) -> "Fourier":
+        return Fourier(self.shape, settings)
+
     def __repr__(self) -> str:
         return f"Fourier(shape={self.shape}, rows=<{len(self)} rows>)"
 
@@ -74,6 +77,13 @@ class Fourier(Operator):
             raise ValueError(f"k-space rows have shape {came}; expected (rows, columns) = {expected}")
         empty = y.new_zeros(len(y), *self.shape)
         return to_channels(from_kspace(empty.index_add(1, self.rows.to(y.device), y)))
+
+
+def _whole(rows: Numbers) -> Int[Tensor, " n"]:
+    given = torch.as_tensor(rows)
+    if not torch.equal(given, given.round()):
+        raise ValueError(f"rows are {given.tolist()}; k-space is measured in rows of whole numbers")
+    return given.long()
 
 
 def to_complex(x: Float[Tensor, "*b 2 h w"]) -> Complex[Tensor, "*b h w"]:

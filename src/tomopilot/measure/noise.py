@@ -1,7 +1,7 @@
 """Noise of a measurement: how to simulate it, and how much each measured number is to be trusted."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -125,3 +125,25 @@ class Masked:
         dead = torch.zeros(count, dtype=torch.bool, device=values.device)
         dead[list(self.bins)] = True
         return self.noise.precision(values.masked_fill(dead, 0)).masked_fill(dead, 0)
+
+
+KNOWN: dict[str, Any] = {kind.__name__: kind for kind in (Gaussian, Poisson, Masked)}
+
+
+def in_words(noise: Noise) -> dict[str, Any]:
+    """A noise as JSON can hold it.
+
+    >>> in_words(Masked(Gaussian(0.3), (60,)))
+    {'kind': 'Masked', 'noise': {'kind': 'Gaussian', 'std': 0.3, 'floor': 0.0}, 'bins': (60,)}
+    """
+    kind = type(noise).__name__
+    if KNOWN.get(kind) is not type(noise):
+        raise ValueError(f"{noise!r} cannot be recorded; a recorded scan knows {', '.join(KNOWN)}")
+    held = {field.name: getattr(noise, field.name) for field in fields(KNOWN[kind])}
+    return {"kind": kind} | {n: in_words(v) if isinstance(v, Noise) else v for n, v in held.items()}
+
+
+def from_words(words: dict[str, Any]) -> Noise:
+    """The inverse of `in_words`."""
+    held = {name: from_words(value) if isinstance(value, dict) else value for name, value in words.items()}
+    return KNOWN[words["kind"]](**{name: value for name, value in held.items() if name != "kind"})

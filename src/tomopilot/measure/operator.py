@@ -47,6 +47,20 @@ class Operator(abc.ABC):
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Operator":
         """The same operator with fewer designs, or the same ones in another order."""
 
+    def at(self, settings: Numbers) -> "Operator":
+        """The same geometry at other settings, as read back from a motor; override if there are others.
+
+        An operator that has no others finds its designs by their settings and raises ValueError elsewhere.
+        """
+        wanted = numbers(settings).to(self.settings)
+        alike = (self.settings == wanted[:, None]).reshape(len(wanted), len(self), -1).all(2)
+        if not bool(alike.any(1).all()):
+            strange = wanted[~alike.any(1)][0].tolist()
+            raise ValueError(
+                f"{self!r} cannot measure at the setting {strange}; its settings are fixed, see `settings`"
+            )
+        return self[alike.int().argmax(1)]
+
     @abc.abstractmethod
     def forward(self, x: Float[Tensor, "b *image"]) -> Inexact[Tensor, "b n *block"]:
         """All measurements of a batch of images."""

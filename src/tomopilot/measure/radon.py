@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from copy import copy
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -79,6 +80,17 @@ class Radon(Operator):
     def __getitem__(self, index: Int[Tensor, " m"]) -> "Radon":
         return self._at(self.angles[index.to(self.angles.device)])
 
+    def at(self, settings: Numbers) -> "Radon":
+        angles = numbers(settings).to(self.angles)
+        if not bool(angles.isfinite().all()):
+            raise ValueError(f"angles are {angles!r}; expected finite angles in radians")
+        return self._at(angles)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The geometry without its weights, also for copies: they are made again where they are needed."""
+        made = ("_layout", "_keeps")
+        return {name: value for name, value in vars(self).items() if name not in made} | {"_stored": {}}
+
     def __repr__(self) -> str:
         offset = f", offset={self.offset:g}" if self.offset else ""
         return f"Radon(size={self.size}, angles=<{len(self)} angles>, bins={self.bins}{offset})"
@@ -109,9 +121,7 @@ class Radon(Operator):
     def _at(self, angles: Float[Tensor, " n"]) -> "Radon":
         """The same geometry at other angles, which are known to be radians."""
         other = copy(self)
-        other.angles, other._stored = angles, {}
-        for made in ("_layout", "_keeps"):
-            vars(other).pop(made, None)
+        other.angles = angles
         return other
 
     def finer(self, times: int) -> "Radon":

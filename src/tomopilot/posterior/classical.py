@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Inexact
 from torch import Tensor
 
 from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, filtered_backprojection
 from tomopilot.measure.solve import largest_eigenvalue
-from tomopilot.records import Data, Draws, Observation
+from tomopilot.records import Data, Draws
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,15 @@ class FilteredBackProjection:
     """Filtered back-projection of the measured projections."""
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        part = _only(data)
-        if not isinstance(part.operator, Radon):
-            raise ValueError(f"fbp needs parallel-beam projections, but the data come from {part.operator!r}")
-        seen = (part.precision > 0).any(-1)
+        operator, known, used = _all(data)
+        if not isinstance(operator, Radon):
+            raise ValueError(f"fbp needs parallel-beam projections, but the data come from {operator!r}")
+        seen = used.any(-1)
         if not bool(seen.any()):  # all masked, or opaque: the image of nothing, as of `TotalVariation`
             image = torch.zeros(1, *data.image_shape, device=data.device)
             return Draws(image, image[0])
-        values = filled(part.values[seen], part.precision[seen] > 0)
-        image = filtered_backprojection(part.operator[seen.nonzero()[:, 0]], values[None])
+        values = filled(known[seen], used[seen])
+        image = filtered_backprojection(operator[seen.nonzero()[:, 0]], values[None])
         return Draws(image, image[0])
 
 
@@ -45,10 +46,10 @@ class ZeroFilled:
     """The inverse Fourier transform of the measured k-space rows, all others zero."""
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        part = _only(data)
-        if not isinstance(part.operator, Fourier):
-            raise ValueError(f"zero-filled needs rows of k-space, but the data come from {part.operator!r}")
-        image = part.operator.adjoint(part.known[None])
+        operator, known, _ = _all(data)
+        if not isinstance(operator, Fourier):
+            raise ValueError(f"zero-filled needs rows of k-space, but the data come from {operator!r}")
+        image = operator.adjoint(known[None])
         return Draws(image, image[0])
 
 
@@ -64,9 +65,8 @@ class TotalVariation:
 
     @torch.no_grad()
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        part = _only(data)
-        operator, y = part.operator, part.known[None]
-        used = (part.precision > 0).to(y)  # precision 0: what a masked bin holds is not fitted
+        operator, known, seen = _all(data)
+        y, used = known[None], seen.to(known)  # what a masked bin holds is not fitted
         x = torch.zeros(1, *data.image_shape, device=data.device)
         norm = (1.05 * largest_eigenvalue(lambda image: operator.adjoint(operator.forward(image)), x)) ** 0.5
         ratio = (
@@ -84,12 +84,19 @@ class TotalVariation:
         return Draws(x, x[0])
 
 
-def _only(data: Data) -> Observation:
-    if len(data.observations) != 1:
+def _all(data: Data) -> tuple[Operator, Inexact[Tensor, "m *block"], Bool[Tensor, "m *block"]]:
+    """What was measured, under whatever noise: operator, values (0 if masked), and which are not masked."""
+    parts = data.observations
+    families = {id(part.family): part.family for part in parts}
+    if len(families) != 1:
         raise ValueError(
-            f"expected measurements of one kind, at least one; the data hold {len(data.observations)} kinds"
+            f"expected measurements of one kind, at least one; the data hold {len(families)} kinds"
         )
-    return data.observations[0]
+    (family,) = families.values()
+    settings, known, precision = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("settings", "known", "precision")
+    )
+    return family.at(settings), known, precision > 0
 
 
 def _differences(x: Float[Tensor, "b h w"]) -> Float[Tensor, "2 b h w"]:

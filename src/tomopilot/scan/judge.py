@@ -30,17 +30,17 @@ class Judge:
         begun, choices = self._so_far(), parts.chooser.evaluations
         looks, looked = parts.estimator.evaluations, parts.estimator.seconds
         step = take()
+        told = parts.experiment.told[-1]
         raised = self.raised()
         decided, choices = self._so_far(), parts.chooser.evaluations - choices
         row: Row = {
             "image": plan.label(self.scan.image), **asdict(self.scan.method), "seed": plan.seed,
             "count": step.count, "design": step.design,
-            "setting": self.operator.shown[step.design].item(), "setting_unit": self.operator.kind.unit,
+            "setting": self.operator.at([step.setting]).shown.item(), "setting_unit": self.operator.kind.unit,
             "psnr": None, "ssim": None, "rmse": None, "spread": None, "seconds": step.seconds,
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
-            "expected_rmse": None, "surprise": parts.experiment.surprises[-1],
-            "moves": parts.experiment.moves[-1],
+            "expected_rmse": None, "surprise": told.surprise, "moves": told.moves,
             "alarm": raised and raised.at, "alarm_by": raised and raised.by,
         }  # fmt: skip
         if plan.judges(step.count) or step.next is None:
@@ -59,7 +59,7 @@ class Judge:
     def raised(self) -> Raised | None:
         """The alarm, if there was one."""
         experiment, alarm = self.parts.experiment, self.parts.alarm
-        return alarm(experiment.surprises, experiment.moves) if alarm else None
+        return alarm(experiment.told) if alarm else None
 
     def picture(self, images: Tensor) -> Tensor:
         """Images as they are shown and judged."""

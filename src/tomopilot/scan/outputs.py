@@ -117,8 +117,9 @@ def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance:
         "name": known.name,
         "provenance": dict(provenance),
     }
-    measured = torch.stack([values for _, values in blocks]).numpy()
-    taken = shown[torch.tensor([design for design, _ in blocks])].numpy()
+    measured = torch.stack([block.values for block in blocks]).numpy()
+    own = operator.settings.tolist()
+    taken = operator.at([own[b.design] if b.setting is None else b.setting for b in blocks]).shown.numpy()
     if operator.kind is ROW:
         image, samples = (to_complex(estimate[key]).numpy() for key in ("guess", "images"))
         write_kspace(path, KspaceFile(measured, taken.astype(int), image, samples=samples, **common))

@@ -1,12 +1,15 @@
 """The durable scan: every measurement is on disk before it is used, on any instrument."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from tomopilot.experiment import Experiment
-from tomopilot.files.archive import Archive
+from tomopilot.files.archive import Archive, Block
+from tomopilot.measure.noise import Noise, from_words, in_words
+from tomopilot.measure.operator import Numbers, numbers
 from tomopilot.records import Draws, Step
 from tomopilot.scan.judge import Row
 
@@ -35,11 +38,15 @@ class Recorded:
         """The design to measure next; it is not offered again, unless it fails."""
         return self.experiment.ask()
 
-    def tell(self, design: int, values: Tensor) -> None:
-        """Takes a measurement, once it is on disk."""
-        self.experiment.check(design, values)
-        self.archive.add_block(self.key, self.experiment.count_told + 1, design, values)
-        self.experiment.tell(design, values)
+    def tell(
+        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
+    ) -> None:
+        """Takes a measurement, as `Experiment.tell`, once it is on disk."""
+        self.experiment.check(design, values, noise, setting)
+        reached = None if setting is None else numbers(setting).tolist()
+        block = Block(design, numbers(values), reached, in_words(noise) if noise else None)
+        self.archive.add_block(self.key, self.experiment.count_told + 1, block)
+        self._tell(block)
 
     def fail(self, design: int) -> None:
         """A design that was asked for could not be measured: it is free again."""
@@ -77,13 +84,20 @@ class Recorded:
     def _recall(self) -> None:
         """Measurements, surprises and samples, up to where the scan was stopped."""
         blocks, judged = self.archive.blocks(self.key), len(self.rows)
-        for design, values in blocks[:judged]:
-            self.experiment.tell(design, values)
+        for block in blocks[:judged]:
+            self._tell(block)
         tensors = self.archive.draws(self.key, judged)
-        found = ([row[key] for row in self.rows] for key in ("surprise", "moves"))
-        self.experiment.recall(fold(tensors) if tensors else None, *found)
-        for design, values in blocks[judged:]:
-            self.experiment.tell(design, values)
+        told = [
+            replace(one, surprise=row["surprise"], moves=row["moves"])
+            for one, row in zip(self.experiment.told, self.rows, strict=True)
+        ]
+        self.experiment.recall(told, fold(tensors) if tensors else None)
+        for block in blocks[judged:]:
+            self._tell(block)
+
+    def _tell(self, block: Block) -> None:
+        noise = from_words(block.noise) if block.noise else None
+        self.experiment.tell(block.design, block.values, noise, block.setting)
 
 
 def unfold(draws: Draws) -> dict[str, Tensor]:

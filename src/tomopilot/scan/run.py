@@ -11,7 +11,7 @@ from tomopilot.disk import typed
 from tomopilot.files.archive import Archive
 from tomopilot.scan.plan import Plan
 
-FORMAT = 2  # of the record; runs of another are rejected
+FORMAT = 3  # of the record; runs of another are rejected
 
 
 @dataclass(frozen=True)
