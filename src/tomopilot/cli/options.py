@@ -13,7 +13,10 @@ FEW = tuple(5 * 2**i for i in range(20))  # measurements to judge at
 ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
 
 Images = Annotated[
-    list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
+    list[str],
+    typer.Argument(
+        help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED; defect:FILE::12 paints a defect."
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
 Prior = Annotated[

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tomopilot.disk import write_atomically
 from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
+from tomopilot.report import markdown
 from tomopilot.report.comparison_page import compare_report
+from tomopilot.report.directions import Asked, directions
 from tomopilot.report.plots import Pictures
-from tomopilot.report.scan_page import simulate_report
+from tomopilot.report.scan_page import SHOWN, simulate_report
 from tomopilot.scan.judge import Row
 from tomopilot.scan.outputs import (
     COLUMNS,
@@ -20,6 +23,7 @@ from tomopilot.scan.outputs import (
 )
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.summary import method_of
 from tomopilot.scan.virtual import operator_of
 
 
@@ -39,7 +43,25 @@ def leave_comparison(out: Path, plan: Plan, facts: Mapping[str, str], rows: list
     summary = comparison(plan, facts, rows)
     write_numbers(out, summary, COLUMNS, rows)
     compare_report(out, summary, rows)
+    drawn = ["psnr.png", "angles.png"]
+    if asked := chosen_angles(plan, summary):
+        write_atomically(out / "directions.png", directions(asked, summary["kind"]["period"]))
+        drawn.append("directions.png")
+    write_atomically(out / "results.md", markdown.comparison(summary, rows, drawn).encode())
     return summary
+
+
+def chosen_angles(plan: Plan, summary: Mapping[str, Any]) -> list[Asked]:
+    """What the first adaptive method chose for the first images; nothing of settings that have no period."""
+    method = next((method for method in plan.methods if method.adaptive), None)
+    if method is None or not summary["kind"]["period"]:
+        return []
+    scanned = {scan["image"]: scan for scan in summary["images"] if method_of(scan) == method}
+    own = [(spec, scanned[plan.label(spec)]["settings"][plan.start :]) for spec in plan.images[:SHOWN]]
+    pictures = {spec: read_images(spec)[0] for spec, angles in own if angles}
+    return [
+        Asked(pictures[spec].name, pictures[spec].shown.numpy(), angles) for spec, angles in own if angles
+    ]
 
 
 def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:

@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict
 
 from tomopilot.disk import typed
-from tomopilot.files.images import single_specs
+from tomopilot.files.images import single_specs, without_folder
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
 
@@ -81,8 +81,8 @@ class Plan:
 
     def label(self, spec: str) -> str:
         """An image's name in tables: without its folder, where that is enough to tell it from the others."""
-        short = [Path(image).name for image in self.images]
-        return Path(spec).name if short.count(Path(spec).name) == 1 else spec
+        short = [without_folder(image) for image in self.images]
+        return without_folder(spec) if short.count(without_folder(spec)) == 1 else spec
 
     def judges(self, count: int) -> bool:
         return self.at is None or count in self.at
