@@ -160,6 +160,7 @@ def leave_losses(folder: Path) -> None:
         panel.plot(*zip(*losses, strict=True), marker=".") if losses else None
         panel.set(xlabel={"seconds": "processor seconds"}.get(key, "views"), yscale="log")
         panel.grid(alpha=0.3, which="both")
+        panel.locator_params(axis="x", nbins=6)
     panels[0].set_ylabel("validation loss")
     with replacing(folder / "loss.png") as path:
         figure.savefig(path, dpi=110, format="png")
