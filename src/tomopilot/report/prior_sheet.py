@@ -157,7 +157,8 @@ def leave_losses(folder: Path) -> None:
     panels = figure.subplots(1, 2, sharey=True)
     for panel, key in zip(panels, ("seconds", "images_seen"), strict=True):
         losses = [(entry[key], denoising_loss(entry["validation"])) for entry in history if key in entry]
-        panel.plot(*zip(*losses, strict=True), marker=".") if losses else None
+        if losses:
+            panel.plot(*zip(*losses, strict=True), marker=".")
         panel.set(xlabel={"seconds": "processor seconds"}.get(key, "views"), yscale="log")
         panel.grid(alpha=0.3, which="both")
         panel.locator_params(axis="x", nbins=6)
