@@ -12,7 +12,18 @@ import tomopilot
 ROOT = Path(tomopilot.__file__).parent
 # Who may import whom; each may also import itself. Whoever is missing here may not be imported at all.
 LOOP = {"measure", "records", "randomness"}
-CORE = LOOP | {"units", "metrics", "nets", "disk", "prior", "posterior", "design", "experiment", "simulate", "files"}
+CORE = LOOP | {
+    "units",
+    "metrics",
+    "nets",
+    "disk",
+    "prior",
+    "posterior",
+    "design",
+    "experiment",
+    "simulate",
+    "files",
+}
 ALLOWED = {
     "randomness": set(),
     "units": set(),

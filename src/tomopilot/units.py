@@ -32,7 +32,9 @@ def lengths(text: str) -> tuple[float, float]:
         low, high = float(said[1]) * scale, float(said[2] or said[1]) * scale
         assert 0 < low <= high < math.inf
     except (AssertionError, ValueError):
-        raise ValueError(f"the length {text!r} is not understood; expected one such as 0.1um or 2 mm") from None
+        raise ValueError(
+            f"the length {text!r} is not understood; expected one such as 0.1um or 2 mm"
+        ) from None
     return low, high
 
 

@@ -431,6 +431,25 @@ def test_the_pixel_size_of_the_image_is_that_of_the_scan(call, tiny, pictures, t
     words = ("--prior", tiny, "--out", tmp_path / "run", *SHORT)
     assert call("simulate", f"{path}::0", *words).status == 0
     assert read_scan(tmp_path / "run" / "scan.h5").pixel_size == pytest.approx(1e-6)
+    assert summary_of(tmp_path / "run")["pixel_sizes"] == {"sized.tif::0": pytest.approx(1e-6)}
+
+
+def test_a_pixel_size_that_is_not_the_priors_is_said_everywhere(call, tiny, pictures, tmp_path):
+    """Also when the run is taken up again; no size at all claims nothing."""
+    from tomopilot.files.nexus import read_scan
+
+    sized, out = shutil.copytree(tiny, tmp_path / "sized"), tmp_path / "run"
+    card = json.loads((sized / "card.json").read_text())
+    (sized / "card.json").write_text(json.dumps(card | {"pixel_size": "0.04 to 0.15 um"}))
+    words = ("simulate", f"{pictures}::0", "--prior", sized, "--policy", "uniform", *SHORT)
+    outcome = call(*words, "--pixel-size", "2um", "--out", out)
+    said = "bars.npy::0: the pixel size is 2 um, but prior tiny was trained on 0.04 to 0.15 um"
+    assert outcome.status == 0 and said in outcome.err and said in call("resume", out).err
+    assert said in summary_of(out)["notices"][0] and said in (out / "report.html").read_text()
+    assert read_scan(out / "scan.h5").pixel_size == pytest.approx(2e-6)
+    outcome = call(*words, "--out", tmp_path / "plain")
+    assert "pixel size" not in outcome.err and summary_of(tmp_path / "plain")["notices"] == []
+    assert read_scan(tmp_path / "plain" / "scan.h5").pixel_size is None
 
 
 def test_a_replay_takes_the_angles_and_ends_with_their_order(command):

@@ -91,7 +91,7 @@ STUDIES = {
 }  # fmt: skip
 
 
-def leave_study(out: Path, name: str, study: Study, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
+def leave_study(out: Path, name: str, study: Study, facts: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     """All files of a finished study; returns the summary."""
     findings = study.findings(rows)
     summary = {"study": name, **described(study.plan, kind_of(study.plan), facts), **findings}

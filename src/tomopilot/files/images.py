@@ -34,6 +34,7 @@ SEEDS = 10**6  # a phantom has this many
 DEFECT = "defect:"  # before any spec: its images with a defect
 PHANTOM = 128  # pixels along a side where none are said
 MOST = 10**5  # images that are chosen at once
+MANY = 16  # images; more are scanned only where they were chosen
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class NamedImage:
 def read_images(spec: str) -> list[NamedImage]:
     """The images of a file or `phantom:NAME`: all of them, or those chosen after `::`.
 
-    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three; `FILE.h5:/path` names a
-    data set, `FILE.npz:/name` an array, and the images of a phantom are its seeds; `phantom:NAME@512` has 512
-    pixels along each side. `defect:` before all this paints a void with a bright rim into each image.
+    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three, `FILE::all` all.
+    `FILE.h5:/path` names a data set, `FILE.npz:/name` an array; the images of a phantom are its seeds, and
+    `phantom:NAME@512` has 512 pixels along each side. `defect:` before all this paints a void with a bright
+    rim into each image.
     Integers are divided by the largest value of their type, of which they must reach a quarter; floats and
     complex numbers are taken as they are; CT in DICOM becomes attenuation in the LoDoPaB-CT scaling, the
     k-space of a fastMRI file complex images. Images are turned upright as their file says.
@@ -118,6 +120,15 @@ def without_folder(spec: str) -> str:
     return prefix + Path(spec.removeprefix(DEFECT)).name
 
 
+def check_chosen(spec: str) -> None:
+    """Raises where a file of many images is named without a choice: each would be a scan of its own."""
+    if "::" not in spec and (count := count_images(spec)) > MANY:
+        raise InputFileError(
+            f"{spec} holds {count} images, and each would be a scan of its own: choose some, as "
+            f"{spec}::0-{MANY - 1}, or write {spec}::all"
+        )
+
+
 def labels(spec: str, name: str) -> list[str]:
     """What the array `name` of an npz file says of each image of `spec`, as text."""
     source, chosen = _parts(spec)
@@ -174,12 +185,12 @@ def _phantom(name: str, pick: Pick) -> Pages:
 
 def _picker(chosen: str | None) -> Pick:
     """Translates `0-3,7` into a function of the number of images, which checks the bounds."""
-    items = [] if chosen is None else chosen.split(",")
+    items = [] if chosen in (None, "all") else chosen.split(",")
     matches = [re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", item.strip()) for item in items]
     bounds = [(int(match[1]), int(match[2] or match[1])) for match in matches if match]
     if len(bounds) < len(items) or any(first > last for first, last in bounds):
         raise InputFileError(
-            f"the selection ::{chosen} is not understood; expected ::12, ::0-29 or ::5,65,125"
+            f"the selection ::{chosen} is not understood; expected ::12, ::0-29, ::5,65,125 or ::all"
         )
 
     def pick(count: int) -> list[int]:

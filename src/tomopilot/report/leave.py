@@ -28,7 +28,7 @@ from tomopilot.scan.virtual import operator_of
 
 
 def leave_simulation(
-    out: Path, plan: Plan, facts: Mapping[str, str], archive: Archive, rows: list[Row]
+    out: Path, plan: Plan, facts: Mapping[str, Any], archive: Archive, rows: list[Row]
 ) -> dict[str, Any]:
     """All files of a finished `simulate`; returns the summary."""
     summary = simulation(plan, facts, archive)
@@ -38,7 +38,7 @@ def leave_simulation(
     return summary
 
 
-def leave_comparison(out: Path, plan: Plan, facts: Mapping[str, str], rows: list[Row]) -> dict[str, Any]:
+def leave_comparison(out: Path, plan: Plan, facts: Mapping[str, Any], rows: list[Row]) -> dict[str, Any]:
     """All files of a finished `compare`; returns the summary."""
     summary = comparison(plan, facts, rows)
     write_numbers(out, summary, COLUMNS, rows)

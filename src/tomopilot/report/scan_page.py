@@ -19,7 +19,7 @@ from tomopilot.report.page import (
     write_page,
 )
 from tomopilot.report.plots import Pictures
-from tomopilot.scan.notices import REASONS
+from tomopilot.scan.notices import REASONS, retreated
 
 SURPRISE = (
     '<p class="note">Surprise: squared error of the predicted measurement, over the error expected '
@@ -181,8 +181,13 @@ def split(image: dict) -> str:
 def alarm(image: dict, kind: dict) -> str:
     if (at := image.get("alarm")) is None:
         return ""
+    after = (
+        f"From there on, {kind['noun']}s were taken in uniform order; compare"
+        if retreated(image)
+        else "Compare"
+    )
     text = (
-        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
-        f"{kind['noun']}s were taken in uniform order; compare the estimate with the one without the prior."
+        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. {after} the estimate "
+        "with the one without the prior."
     )
     return f'<p class="alarm">{text}</p>'

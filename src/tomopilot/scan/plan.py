@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict
 
 from tomopilot.disk import typed
-from tomopilot.files.images import single_specs, without_folder
+from tomopilot.files.images import check_chosen, single_specs, without_folder
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
 
@@ -51,6 +51,7 @@ class Plan:
     at: tuple[int, ...] | None = None  # judge after these many measurements only
     seed: int = 0
     device: str = "cpu"
+    pixel_size: float | None = None  # metres, of all images, whatever their files say
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -120,6 +121,9 @@ def plan_of(
     Posteriors without samples follow the fixed orders only, and those without a prior are taken once.
     """
     usual = family(operator)
+    usual.check_options(operator, rest)
+    for spec in images:
+        check_chosen(spec)
     posteriors = [_own_name(name, usual) for name in posteriors or usual.posteriors]
     known = prior_folders()
     priors = [
@@ -134,7 +138,10 @@ def plan_of(
         for prior in (priors if any(entry(name).needs_prior for name in pair(posterior)) else [None])
     ]
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
-    return Plan(specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **rest)
+    known_rest = {key: value for key, value in rest.items() if value is not None}
+    return Plan(
+        specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **known_rest
+    )
 
 
 def _own_name(posterior: str, usual: Family) -> str:
