@@ -90,8 +90,6 @@ def bench(
         seed=seed, device=device, pixel_size=metres(pixel_size),
     )  # fmt: skip
     notices = doubts(plan, check(plan))
-    for line in (*(() if prior else usual_prior(plan)), *notices):
-        typer.echo(line, err=True)
     others = tuple(single for spec in foreign or () for single in single_specs(spec))
     work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
     if (out / "results.csv").exists():
@@ -99,6 +97,8 @@ def bench(
     if into is not None:
         read_card(into)
     writable(out)
+    for line in (*(() if prior else usual_prior(plan)), *notices):
+        typer.echo(line, err=True)
     facts = {"version": __version__, "command": command_line(), "notices": notices}
     _carry_out(study, work, out, into, as_json, facts)
 
