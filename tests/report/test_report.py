@@ -14,6 +14,7 @@ from tomopilot.report import plots
 from tomopilot.report.comparison_page import compare_report
 from tomopilot.report.plots import Pictures
 from tomopilot.report.scan_page import simulate_report
+from tomopilot.report.side_by_side import Estimate, SideBySide
 
 SETTINGS = {
     "version": "0.1.0",
@@ -214,10 +215,26 @@ def test_compare(tmp_path):
     page = read(tmp_path)
     assert_stands_alone(page)
     assert_pictures(tmp_path, {"psnr.png", "ssim.png", "angles.png"})
+    assert (
+        "soft + variance needs 9.89 measurements to 30 dB, soft + uniform 7.89: 25 % of the dose lost"
+        in page.text
+    )
+    assert "4 methods, 2 images, 1 seed, up to 10 measurements" in page.text
     expected = {f"{20.11 + n + i:.2f} ± 0.37" for n in (2, 10) for i in range(4)}
     assert expected <= set(page.words)
     assert {"soft + variance", "fbp + uniform", "not reached"} <= set(page.words)
     assert "mean over 2 images and 1 seed; 2 scans per point" in page.text
+
+
+def test_estimates_side_by_side(tmp_path, rng):
+    truth = rng.random((16, 16))
+    early, late = ([Estimate(name, n, 20.0 + n, truth) for name in ("a", "$b$")] for n in (5, 10))
+    made = SideBySide("chip::0", truth, [early, late])
+    compare_report(tmp_path, SETTINGS | {"methods": methods()}, rows_of(methods()), made)
+    page = read(tmp_path)
+    assert_stands_alone(page)
+    assert_pictures(tmp_path, {"psnr.png", "ssim.png", "angles.png", "estimates-5.png", "estimates-10.png"})
+    assert page.text.index("chip::0 after 10 measurements") < page.text.index("after 5 measurements")
 
 
 def test_compare_of_single_scans_in_rows(tmp_path):

@@ -145,7 +145,7 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
         if run.kind == "simulate":
             summary = leave_simulation(out, plan, facts, archive, rows)
         else:
-            summary = leave_comparison(out, plan, facts, rows)
+            summary = leave_comparison(out, plan, facts, archive, rows)
     if as_json:
         typer.echo(json.dumps(summary))
     elif run.kind == "simulate":

@@ -1,6 +1,7 @@
 """What finished scans leave for people: numbers, scan files, and `report.html` with its pictures."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from tomopilot.files.images import read_images
 from tomopilot.report import markdown
 from tomopilot.report.comparison_page import compare_report
 from tomopilot.report.directions import Asked, directions
-from tomopilot.report.plots import Pictures
+from tomopilot.report.plots import Pictures, method_label
 from tomopilot.report.scan_page import SHOWN, simulate_report
+from tomopilot.report.side_by_side import Estimate, SideBySide
 from tomopilot.scan.judge import Row
+from tomopilot.scan.notices import priors_of
 from tomopilot.scan.outputs import (
     COLUMNS,
     comparison,
@@ -24,7 +27,7 @@ from tomopilot.scan.outputs import (
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of
-from tomopilot.scan.virtual import operator_of
+from tomopilot.scan.virtual import image_of, operator_of
 
 
 def leave_simulation(
@@ -38,11 +41,13 @@ def leave_simulation(
     return summary
 
 
-def leave_comparison(out: Path, plan: Plan, facts: Mapping[str, Any], rows: list[Row]) -> dict[str, Any]:
+def leave_comparison(
+    out: Path, plan: Plan, facts: Mapping[str, Any], archive: Archive, rows: list[Row]
+) -> dict[str, Any]:
     """All files of a finished `compare`; returns the summary."""
     summary = comparison(plan, facts, rows)
     write_numbers(out, summary, COLUMNS, rows)
-    compare_report(out, summary, rows)
+    compare_report(out, summary, rows, side_by_side(plan, archive))
     drawn = ["psnr.png", "angles.png"]
     if asked := chosen_angles(plan, summary):
         write_atomically(out / "directions.png", directions(asked, summary["kind"]["period"]))
@@ -62,6 +67,22 @@ def chosen_angles(plan: Plan, summary: Mapping[str, Any]) -> list[Asked]:
     return [
         Asked(pictures[spec].name, pictures[spec].shown.numpy(), angles) for spec, angles in own if angles
     ]
+
+
+def side_by_side(plan: Plan, archive: Archive) -> SideBySide:
+    """The first image, and what each method made of it, halfway and in the end."""
+    image, several = image_of(plan, plan.images[0]), len(priors_of(plan)) > 1
+    picture = operator_of(plan, image).kind.picture
+    halfway: list[Estimate] = []
+    ends: list[Estimate] = []
+    for scan in (scan for scan in plan.scans if scan.image == plan.images[0]):
+        reached = [row["psnr"] for row in archive.steps(scan.key)]
+        name = method_label(asdict(scan.method), several)
+        for place, key, count in ((halfway, scan.halfway, plan.halfway or 0), (ends, scan.key, len(reached))):
+            found = archive.estimate(key, count) if count <= len(reached) else None
+            if found is not None:
+                place.append(Estimate(name, count, reached[count - 1], picture(found["guess"]).numpy()))
+    return SideBySide(image.name, image.shown.numpy(), [made for made in (halfway, ends) if made])
 
 
 def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:

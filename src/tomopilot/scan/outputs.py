@@ -21,6 +21,7 @@ from tomopilot.measure.kind import ROW, Kind
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.judge import Row
 from tomopilot.scan.notices import stopped
+from tomopilot.scan.paired import findings
 from tomopilot.scan.parts import Method, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of, summarise
@@ -90,7 +91,8 @@ def comparison(plan: Plan, facts: Mapping[str, Any], rows: list[Row]) -> dict[st
     kind = kind_of(plan)
     for row in rows:
         own.setdefault((row["image"], method_of(row)), []).append(row)
-    found = {"methods": summarise(plan, rows), "setting_unit": kind.unit}
+    methods = summarise(plan, rows)
+    found = {"methods": methods, "findings": findings(methods, rows), "setting_unit": kind.unit}
     images = [scan_entry(plan, kind, scan) for scan in own.values()]
     return described(plan, kind, facts) | found | {"images": images}
 

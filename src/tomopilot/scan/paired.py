@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from tomopilot.scan.summary import mean_and_two_se
+from tomopilot.scan.summary import TARGET, mean_and_two_se, reaches
 
 Named = Mapping[str, Any]  # a row, or a method of a summary: both say posterior, policy and prior
 
@@ -45,6 +45,56 @@ def contrasts(methods: Sequence[Named]) -> Iterator[tuple[Named, Named]]:
             second
         ):
             yield first, second
+
+
+class Saving(NamedTuple):
+    """Measurements after which two methods have a PSNR on average; None of one that never does."""
+
+    target: float  # dB
+    first: float | None
+    second: float | None
+
+    @property
+    def saved(self) -> float | None:
+        """The share of the second method's dose that the first saves."""
+        return 1 - self.first / self.second if self.first and self.second else None
+
+
+def saving(first: Named, second: Named) -> Saving | None:
+    """Measurements to 30 dB, where both methods pass it between two counts that were judged.
+
+    Elsewhere to what the second method has at its last judged count; None where it was never judged.
+    """
+    ours, theirs = first["curve"], second["curve"]
+    if not ours or not theirs:
+        return None
+    counts = [(reaches(curve, TARGET), int(next(iter(curve)))) for curve in (ours, theirs)]
+    passed = all(count is not None and count > earliest for count, earliest in counts)
+    target = TARGET if passed else [*theirs.values()][-1]["psnr_mean"]
+    return Saving(target, reaches(ours, target), reaches(theirs, target))
+
+
+def findings(methods: Sequence[Named], rows: Sequence[Named]) -> list[dict[str, Any]]:
+    """Each contrast as a summary has it: what the first method saves, and by how much it is better."""
+    found = []
+    for first, second in contrasts(methods):
+        if (known := saving(first, second)) is None:
+            continue
+        apart = differences(rows, first, second)
+        found.append(
+            {
+                **{place: said(method) for place, method in (("first", first), ("second", second))},
+                "target_db": known.target,
+                "measurements": [known.first, known.second],
+                "saved": known.saved,
+                "difference_db": {str(count): [*difference] for count, difference in apart.items()},
+            }
+        )
+    return found
+
+
+def said(method: Named) -> dict[str, Any]:
+    return {key: method.get(key) for key in ("posterior", "policy", "prior")}
 
 
 def estimator(method: Named) -> tuple[str, str | None]:

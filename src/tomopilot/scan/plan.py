@@ -89,6 +89,12 @@ class Plan:
         return self.at is None or count in self.at
 
     @property
+    def halfway(self) -> int | None:
+        """The judged count about half the budget, whose estimates a comparison shows too."""
+        counts = [n for n in (range(1, self.budget) if self.at is None else self.at) if n < self.budget]
+        return min(counts, key=lambda n: abs(2 * n - self.budget)) if counts else None
+
+    @property
     def scans(self) -> "list[Scan]":
         """The cells of the grid, image by image."""
         return [Scan(image, method) for image, method in product(self.images, self.methods)]
@@ -104,6 +110,11 @@ class Scan:
     @property
     def key(self) -> str:
         return json.dumps([self.image, self.method.prior, self.method.posterior, self.method.policy])
+
+    @property
+    def halfway(self) -> str:
+        """The name of an estimate on the way."""
+        return f"{self.key} halfway"
 
 
 def plan_of(
