@@ -64,7 +64,7 @@ def one_image(rng, name="chip::0", n=3, truth=True, unit="degrees") -> dict:
         "spread": [0.1234 / (i + 1) for i in range(n)],
         "seconds": [1.25 + i for i in range(n)],
         "network_evaluations": [3501 + i for i in range(n)],
-        "split": {"network": 3.0, "rest": 0.75},
+        "split": {"network": 9.0, "rest": 0.75},
     }
     image["settings"] = [i * 11.25 if unit == "degrees" else i for i in image["designs"]]
     if truth:
@@ -162,16 +162,18 @@ def test_simulate(tmp_path, rng, case):
 
 def test_headline(tmp_path, rng):
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng)]}, [one_picture(rng)])
-    assert "3 measurements, 23.4 dB, 6.8 s of choosing" in read(tmp_path).words
+    assert "3 measurements, 23.4 dB, 6.8 s of choosing (9.8 s in all)" in read(tmp_path).words
 
 
 def test_an_alarm_is_in_the_headline_and_explained(tmp_path, rng):
-    alarmed = one_image(rng) | {"alarm": 2, "alarm_by": "strangeness", "stopped": "the budget of 3 was spent"}
-    simulate_report(tmp_path, SETTINGS | {"images": [alarmed]}, [one_picture(rng)])
+    alarm = {"alarm": 3, "alarm_by": "strangeness", "stopped": "the budget of 3 was spent"}
+    simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng) | alarm]}, [one_picture(rng)])
     page = read(tmp_path)
-    assert "3 measurements, 23.4 dB, 6.8 s of choosing, ALARM at measurement 2" in page.words
+    assert "3 measurements, 23.4 dB, 6.8 s of choosing (9.8 s in all), ALARM at measurement 3" in page.words
     assert "ended because the budget of 3 was spent" in page.text
-    assert "From there on, angles were taken in uniform order" in page.text
+    assert "From there on" not in page.text
+    simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng, n=4) | alarm]}, [one_picture(rng)])
+    assert "From there on, angles were taken in uniform order" in read(tmp_path).text
 
 
 def test_what_was_not_judged_is_a_dash(tmp_path, rng):

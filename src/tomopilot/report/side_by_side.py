@@ -46,11 +46,11 @@ def tiles(truth: np.ndarray, estimates: Sequence[Estimate]) -> "Figure":
         shown.append((f"{plain(estimate.method)}\n{reached}{estimate.count} measured", estimate.pixels))
     columns = min(COLUMNS, len(shown))
     rows, (height, width) = math.ceil(len(shown) / columns), truth.shape
-    figure = Figure(figsize=(2.6 * columns, rows * (2.5 * height / width + 0.5)))
+    figure = Figure(figsize=(2.6 * columns, rows * (2.6 * height / width + 0.6)))
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
+    for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     for axes, (title, image) in zip(grid.flat, shown, strict=False):
-        axes.set_title(title)
+        axes.set(title=title, xticks=(), yticks=())
         axes.imshow(image, cmap="gray", vmin=float(truth.min()), vmax=float(truth.max()))
     return figure
