@@ -12,21 +12,33 @@ import tomopilot
 ROOT = Path(tomopilot.__file__).parent
 # Who may import whom; each may also import itself. Whoever is missing here may not be imported at all.
 LOOP = {"measure", "records", "randomness"}
-CORE = LOOP | {"metrics", "nets", "disk", "prior", "posterior", "design", "experiment", "simulate", "files"}
+CORE = LOOP | {
+    "units",
+    "metrics",
+    "nets",
+    "disk",
+    "prior",
+    "posterior",
+    "design",
+    "experiment",
+    "simulate",
+    "files",
+}
 ALLOWED = {
     "randomness": set(),
+    "units": set(),
     "metrics": set(),
     "nets": set(),
     "disk": set(),
     "measure": set(),
     "records": {"measure"},
-    "prior": {"nets", "randomness", "disk"},
+    "prior": {"nets", "randomness", "disk", "units"},
     "posterior": LOOP | {"prior", "nets"},
     "design": LOOP,
     "experiment": LOOP | {"design", "posterior"},
     "testing": LOOP | {"design", "posterior", "prior", "experiment", "files"},
     "simulate": LOOP,
-    "files": LOOP | {"simulate", "disk"},
+    "files": LOOP | {"simulate", "disk", "units"},
     "scan": CORE,
     "report": CORE | {"scan"},
     "bench": CORE | {"scan", "report"},

@@ -53,6 +53,7 @@ def test_each_prior_has_its_hours_and_its_last_stretch(queue, tmp_path):
     finished = load_prior(tmp_path / "second" / "final").card
     assert finished["steps"] == 2 and finished["started_from"]["name"] == "first"
     assert (tmp_path / "second" / "final" / "samples.png").is_file()
+    assert (tmp_path / "second" / "loss.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_card_describes_the_images_it_was_trained_on(queue, tmp_path):

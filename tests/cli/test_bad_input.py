@@ -93,6 +93,14 @@ def test_image_number(simulate, pictures):
     refused(simulate(image="phantom:nothing"), "phantom:nothing", "chip")
 
 
+def test_many_images_are_scanned_only_where_they_were_chosen(simulate, tmp_path):
+    many = tmp_path / "many.npy"
+    np.save(many, np.full((17, 32, 32), 0.5, np.float32))
+    refused(simulate(image=many), "holds 17 images", f"{many}::0-15", f"{many}::all")
+    outcome = simulate("--posterior", "fbp", "--policy", "uniform", "--budget", 1, image=f"{many}::all")
+    assert outcome.status == 0 and "17 images by 1 method: 17 scans" in outcome.err
+
+
 # Priors
 
 
@@ -142,6 +150,8 @@ CARDS = {
     "range words": {"range": ["low", "high"]},
     "range null": {"range": None},
     "sha256 null": {"sha256": None},
+    "pixel size": {"pixel_size": "three"},
+    "pixel size upside down": {"pixel_size": "3 to 2 mm"},
 }
 
 
@@ -185,6 +195,11 @@ OPTIONS = [
     ("--noise relative:x", "relative:x"),
     ("--noise relative:-1", "relative:-1"),
     ("--noise relatively:0.1", "relatively"),
+    ("--noise relative:5000", "drowns", "signal to noise is 0.0002"),
+    ("--noise gaussian:1e30", "drowns"),
+    ("--pixel-size 3", "--pixel-size", "'3'", "0.1um"),
+    ("--pixel-size 0um", "'0um'"),
+    ("--pixel-size 1to2um", "is a range"),
     ("--posterior fbp --policy variance", "fbp", "variance", "uniform"),
     ("--count 1", "--count"),
     ("--count 0", "0"),

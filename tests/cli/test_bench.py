@@ -42,6 +42,8 @@ def left(call, few_steps, tiny, pictures, tmp_path_factory):
             rows = list(csv.DictReader(file))
         summary = json.loads((out / "summary.json").read_text(), parse_constant=pytest.fail)
         assert {path.name: path.read_bytes()[:4] for path in out.glob("*.png")}
+        page = (out / "results.md").read_text()
+        assert summary["command"] in page and all(f"({path.name})" in page for path in out.glob("*.png"))
         assert PROMISED[study] <= rows[0].keys() and summary.keys() >= FACTS and summary["study"] == study
         return summary, rows, out, outcome
 

@@ -146,7 +146,9 @@ REFUSED = {
     "the budget is 33 measurements, but Fourier.* has 32": ("--budget", 33),
     "fbp is for projections only; mri takes soft": ("--posterior", "fbp"),
     "tv is for projections only": ("--posterior", "tv"),
-    "k-space has none; leave --bins out": ("--bins", 40),
+    "k-space has no detector: leave --bins out": ("--bins", 40),
+    "which rows of k-space there are: leave --angles out": ("--angles", 90),
+    "k-space is not projected: leave --finer out": ("--finer", 2),
     "photons are counted in projections": ("--noise", "poisson:1e4"),
 }
 

@@ -100,6 +100,29 @@ def test_a_measurement_that_was_not_judged_is_not_taken_again(call, words, tmp_p
     assert numbers_of(tmp_path / "cut") == numbers_of(tmp_path / "whole")
 
 
+def test_a_resumed_comparison_shows_the_same_estimates(call, pictures, tmp_path):
+    """Killed once before the estimate halfway, once after it; also with two workers."""
+    words = ("compare", f"{pictures}::0-1", "--posteriors", "tv,fbp", "--policies", "uniform", "--angles", 20)
+    words = (*words, "--budget", 4, "--at", "2,4", "--out")
+    assert call(*words, tmp_path / "whole").status == 0
+    assert call(*words, tmp_path / "two", "--workers", 2).status == 0
+    shown = [f"estimates-{count}.png" for count in (2, 4)]
+    for judged in (1, 3):
+        cut = tmp_path / f"cut{judged}"
+        assert call(*words, cut).status == 0
+        with sqlite3.connect(cut / "run.db") as connection:
+            connection.execute("delete from steps where number > ?", (judged,))
+            connection.execute("delete from blocks where number > ?", (judged + 1,))
+            connection.execute("delete from estimates where number > ?", (judged,))
+        connection.close()
+        for name in shown:
+            (cut / name).unlink()
+        assert call("resume", cut).status == 0
+    whole = [(tmp_path / "whole" / name).read_bytes() for name in shown]
+    for out in ("two", "cut1", "cut3"):
+        assert [(tmp_path / out / name).read_bytes() for name in shown] == whole
+
+
 @pytest.mark.slow
 def test_a_scan_killed_ten_times(start, shell, words, numbers, tmp_path):
     """At random instants after the first step, so that the start-up is not all that is ever killed."""

@@ -230,7 +230,8 @@ def test_compare_grid(command):
     own = [(scan["image"][-1], scan["posterior"], scan["policy"]) for scan in summary["images"]]
     assert sorted(own) == sorted((image, *cell) for image in "01" for cell in grid)
     assert len(rows_of(out)) == 2 * len(grid) * BUDGET
-    assert {"summary.json", "results.csv", "report.html", "psnr.png"} <= {p.name for p in out.iterdir()}
+    left = {"summary.json", "results.csv", "results.md", "report.html", "psnr.png", "directions.png"}
+    assert left <= {path.name for path in out.iterdir()}
     for method in summary["methods"]:
         judged = [
             scan["psnr"]
@@ -241,6 +242,22 @@ def test_compare_grid(command):
         assert [point["psnr_mean"] for point in points] == pytest.approx(np.mean(judged, 0))
         two_errors = 2 * np.std(judged, 0, ddof=1) / np.sqrt(2)
         assert [point["psnr_two_se"] for point in points] == pytest.approx(two_errors)
+
+
+def test_compare_leaves_its_numbers_as_a_page(command):
+    """The cells of results.md, from the rows of results.csv."""
+    out = command("compare", "--posteriors", "auto", "--policies", "variance,uniform", images=("0-1",))
+    page, found = (out / "results.md").read_text(), {}
+    for row in rows_of(out):
+        found.setdefault((row["policy"], int(row["count"])), []).append(float(row["psnr"]))
+    quality = {key: np.array(pair) for key, pair in found.items()}  # of the two images
+    shown = lambda pair: f"{pair.mean():.1f} ± {abs(pair[0] - pair[1]):.1f}"  # noqa: E731
+    for policy in ("variance", "uniform"):
+        cells = [shown(quality[policy, count]) for count in range(1, BUDGET + 1)]
+        assert f"| auto + {policy} | {' | '.join(cells)} |" in page
+    apart = [shown(quality["variance", n] - quality["uniform", n]) for n in range(1, BUDGET + 1)]
+    assert f"| auto + variance minus auto + uniform | {' | '.join(apart)} |" in page
+    assert summary_of(out)["command"] in page
 
 
 def test_compare_gives_every_method_the_numbers_it_has_alone(command, first):
@@ -414,6 +431,25 @@ def test_the_pixel_size_of_the_image_is_that_of_the_scan(call, tiny, pictures, t
     words = ("--prior", tiny, "--out", tmp_path / "run", *SHORT)
     assert call("simulate", f"{path}::0", *words).status == 0
     assert read_scan(tmp_path / "run" / "scan.h5").pixel_size == pytest.approx(1e-6)
+    assert summary_of(tmp_path / "run")["pixel_sizes"] == {"sized.tif::0": pytest.approx(1e-6)}
+
+
+def test_a_pixel_size_that_is_not_the_priors_is_said_everywhere(call, tiny, pictures, tmp_path):
+    """Also when the run is taken up again; no size at all claims nothing."""
+    from tomopilot.files.nexus import read_scan
+
+    sized, out = shutil.copytree(tiny, tmp_path / "sized"), tmp_path / "run"
+    card = json.loads((sized / "card.json").read_text())
+    (sized / "card.json").write_text(json.dumps(card | {"pixel_size": "0.04 to 0.15 um"}))
+    words = ("simulate", f"{pictures}::0", "--prior", sized, "--policy", "uniform", *SHORT)
+    outcome = call(*words, "--pixel-size", "2um", "--out", out)
+    said = "bars.npy::0: the pixel size is 2 um, but prior tiny was trained on 0.04 to 0.15 um"
+    assert outcome.status == 0 and said in outcome.err and said in call("resume", out).err
+    assert said in summary_of(out)["notices"][0] and said in (out / "report.html").read_text()
+    assert read_scan(out / "scan.h5").pixel_size == pytest.approx(2e-6)
+    outcome = call(*words, "--out", tmp_path / "plain")
+    assert "pixel size" not in outcome.err and summary_of(tmp_path / "plain")["notices"] == []
+    assert read_scan(tmp_path / "plain" / "scan.h5").pixel_size is None
 
 
 def test_a_replay_takes_the_angles_and_ends_with_their_order(command):

@@ -14,6 +14,7 @@ from tomopilot.report import plots
 from tomopilot.report.comparison_page import compare_report
 from tomopilot.report.plots import Pictures
 from tomopilot.report.scan_page import simulate_report
+from tomopilot.report.side_by_side import Estimate, SideBySide
 
 SETTINGS = {
     "version": "0.1.0",
@@ -63,7 +64,7 @@ def one_image(rng, name="chip::0", n=3, truth=True, unit="degrees") -> dict:
         "spread": [0.1234 / (i + 1) for i in range(n)],
         "seconds": [1.25 + i for i in range(n)],
         "network_evaluations": [3501 + i for i in range(n)],
-        "split": {"network": 3.0, "rest": 0.75},
+        "split": {"network": 9.0, "rest": 0.75},
     }
     image["settings"] = [i * 11.25 if unit == "degrees" else i for i in image["designs"]]
     if truth:
@@ -161,16 +162,18 @@ def test_simulate(tmp_path, rng, case):
 
 def test_headline(tmp_path, rng):
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng)]}, [one_picture(rng)])
-    assert "3 measurements, 23.4 dB, 6.8 s of choosing" in read(tmp_path).words
+    assert "3 measurements, 23.4 dB, 6.8 s of choosing (9.8 s in all)" in read(tmp_path).words
 
 
 def test_an_alarm_is_in_the_headline_and_explained(tmp_path, rng):
-    alarmed = one_image(rng) | {"alarm": 2, "alarm_by": "strangeness", "stopped": "the budget of 3 was spent"}
-    simulate_report(tmp_path, SETTINGS | {"images": [alarmed]}, [one_picture(rng)])
+    alarm = {"alarm": 3, "alarm_by": "strangeness", "stopped": "the budget of 3 was spent"}
+    simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng) | alarm]}, [one_picture(rng)])
     page = read(tmp_path)
-    assert "3 measurements, 23.4 dB, 6.8 s of choosing, ALARM at measurement 2" in page.words
+    assert "3 measurements, 23.4 dB, 6.8 s of choosing (9.8 s in all), ALARM at measurement 3" in page.words
     assert "ended because the budget of 3 was spent" in page.text
-    assert "From there on, angles were taken in uniform order" in page.text
+    assert "From there on" not in page.text
+    simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng, n=4) | alarm]}, [one_picture(rng)])
+    assert "From there on, angles were taken in uniform order" in read(tmp_path).text
 
 
 def test_what_was_not_judged_is_a_dash(tmp_path, rng):
@@ -214,10 +217,26 @@ def test_compare(tmp_path):
     page = read(tmp_path)
     assert_stands_alone(page)
     assert_pictures(tmp_path, {"psnr.png", "ssim.png", "angles.png"})
+    assert (
+        "soft + variance needs 9.89 measurements to 30 dB, soft + uniform 7.89: 25 % of the dose lost"
+        in page.text
+    )
+    assert "4 methods, 2 images, 1 seed, up to 10 measurements" in page.text
     expected = {f"{20.11 + n + i:.2f} ± 0.37" for n in (2, 10) for i in range(4)}
     assert expected <= set(page.words)
     assert {"soft + variance", "fbp + uniform", "not reached"} <= set(page.words)
     assert "mean over 2 images and 1 seed; 2 scans per point" in page.text
+
+
+def test_estimates_side_by_side(tmp_path, rng):
+    truth = rng.random((16, 16))
+    early, late = ([Estimate(name, n, 20.0 + n, truth) for name in ("a", "$b$")] for n in (5, 10))
+    made = SideBySide("chip::0", truth, [early, late])
+    compare_report(tmp_path, SETTINGS | {"methods": methods()}, rows_of(methods()), made)
+    page = read(tmp_path)
+    assert_stands_alone(page)
+    assert_pictures(tmp_path, {"psnr.png", "ssim.png", "angles.png", "estimates-5.png", "estimates-10.png"})
+    assert page.text.index("chip::0 after 10 measurements") < page.text.index("after 5 measurements")
 
 
 def test_compare_of_single_scans_in_rows(tmp_path):

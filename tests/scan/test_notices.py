@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tomopilot.scan.notices import after, before, stopped
+from tomopilot.scan.notices import Look, after, before, doubts, stopped, usual_prior
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan
 
@@ -12,7 +12,54 @@ CARD = {"name": "tiny", "network": {}, "prediction": "v", "range": [0, 1], "sha2
 
 
 def plan(prior, **more) -> Plan:
-    return Plan(("a",), (Method("auto", "variance", str(prior)),), **more)
+    method = Method("auto", "variance", str(prior)) if prior else Method("fbp", "uniform", None)
+    return Plan(("a",), (method,), **more)
+
+
+def look(name="a", width=32, pixel_size=None, signal_to_noise=100.0) -> Look:
+    return Look(name, width, pixel_size, signal_to_noise)
+
+
+@pytest.mark.parametrize(
+    ("said", "size", "foreign"),
+    [
+        ("0.04 to 0.15 um", 1e-7, False),
+        ("0.04 to 0.15 um", 0.16e-6, False),  # within a tenth
+        ("0.04 to 0.15 um", 1e-6, True),
+        ("0.04 to 0.15 um", 1e-8, True),
+        ("2 mm (26 cm across)", 2e-3, False),
+        ("2 mm (26 cm across)", 0.7e-3, True),
+        ("2 mm (26 cm across)", None, False),
+        (None, 1e-6, False),
+    ],
+)
+def test_pixels_of_another_size_than_the_priors(tmp_path, said, size, foreign):
+    (tmp_path / "card.json").write_text(json.dumps(CARD | ({"pixel_size": said} if said else {})))
+    lines = doubts(plan(tmp_path), [look(pixel_size=size), look("b", pixel_size=size), look("c")])
+    assert len(lines) == foreign
+    if foreign:
+        assert lines[0].startswith("a and 1 more: the pixel size is") and said in lines[0]
+
+
+def test_noise_and_a_narrow_detector_are_doubted():
+    (line,) = doubts(plan(None, noise="gaussian:9"), [look(), look("b", signal_to_noise=0.12)])
+    assert "noise gaussian:9 exceeds the signal: signal to noise is 0.12 in b" in line
+    (line,) = doubts(plan(None, bins=31), [look()])
+    assert "31 bins, but a is 32 pixels wide" in line and "truncated" in line
+    assert doubts(plan(None, bins=32), [look()]) == []
+
+
+def test_the_number_of_scans_is_said():
+    one = Method("fbp", "uniform", None)
+    assert before(Plan(("a",), (one,))) == []
+    many = Plan(("a", "b"), (one, Method("tv", "uniform", None), Method("tv", "random", None)))
+    assert before(many) == ["2 images by 3 methods: 6 scans of up to 20 measurements each"]
+
+
+def test_the_usual_prior_is_named(tmp_path):
+    (tmp_path / "card.json").write_text(json.dumps(CARD | {"data": "six bars"}))
+    (line,) = usual_prior(plan(tmp_path))
+    assert str(tmp_path) in line and "six bars" in line
 
 
 @pytest.mark.parametrize(
@@ -32,9 +79,11 @@ def test_what_watches_over_a_scan_is_said(tmp_path, trust, noise, said):
 
 def test_alarms_are_said_afterwards_with_what_they_changed():
     quiet = {"image": "a", "alarm": None, "alarm_by": None}
-    loud = {"image": "b", "alarm": 7, "alarm_by": "surprise"}
+    loud = {"image": "b", "alarm": 7, "alarm_by": "surprise", "designs": [*range(9)]}
     (line,) = after([quiet, loud], "row")
     assert line.startswith("ALARM in b at measurement 7") and "rows were taken in uniform order" in line
+    (line,) = after([loud | {"designs": [*range(7)]}], "row")
+    assert line.startswith("ALARM in b at measurement 7") and "were taken" not in line
 
 
 def test_why_a_scan_ended():

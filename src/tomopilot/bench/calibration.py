@@ -154,7 +154,8 @@ class Calibration:
         """What is printed: one line per method and number of measurements."""
         return [
             {"prior": method["prior"], "posterior": method["posterior"], "count": count, "images": at["n"]}
-            | {"spread/error pooled": at["spread_over_error_pooled"]}
+            | {"spread/error": at["spread_over_error_mean"], "± two SE": at["spread_over_error_two_se"]}
+            | {"pooled": at["spread_over_error_pooled"]}
             | {metric: at[f"{metric}_mean"] for metric in METRICS[1:]}
             for method in findings["methods"]
             for count, at in method["curve"].items()

@@ -17,7 +17,7 @@ from tomopilot.prior.checkpoint import lineage, load_prior
 from tomopilot.prior.denoiser import in_range
 from tomopilot.prior.train import FINISHED, STATE, Progress, branched, revive, train
 from tomopilot.prior.training import Training, read_training
-from tomopilot.report.prior_sheet import report_prior
+from tomopilot.report.prior_sheet import leave_losses, report_prior
 
 KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
 MORE = {"start_from": str, "kept": str, "card": dict}  # card: what it says of these images
@@ -113,6 +113,7 @@ class Task:
             validation=held, card=card, groups=groups, weights=chances, device=device, resume=resume,
             start=None if resume else start, hours=hours,
         )  # fmt: skip
+        leave_losses(out)
 
 
 def read_queue(path: Path, out: Path) -> list[Task]:

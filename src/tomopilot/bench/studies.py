@@ -9,6 +9,7 @@ from tomopilot.bench.calibration import Calibration
 from tomopilot.bench.certainty import Certainty
 from tomopilot.bench.speed import Speed
 from tomopilot.disk import write_atomically
+from tomopilot.report import markdown
 from tomopilot.scan.judge import Row
 from tomopilot.scan.outputs import described, kind_of, write_numbers
 from tomopilot.scan.plan import Plan
@@ -90,11 +91,13 @@ STUDIES = {
 }  # fmt: skip
 
 
-def leave_study(out: Path, name: str, study: Study, facts: dict[str, str], rows: list[Row]) -> dict[str, Any]:
+def leave_study(out: Path, name: str, study: Study, facts: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     """All files of a finished study; returns the summary."""
     findings = study.findings(rows)
     summary = {"study": name, **described(study.plan, kind_of(study.plan), facts), **findings}
     write_numbers(out, summary, study.columns, rows)
-    for file, png in study.pictures(findings).items():
+    pictures = study.pictures(findings)
+    for file, png in pictures.items():
         write_atomically(out / file, png)
+    write_atomically(out / "results.md", markdown.study(summary, study.table(findings), pictures).encode())
     return summary

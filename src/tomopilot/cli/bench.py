@@ -2,12 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tomopilot import __version__
-from tomopilot.cli.options import AsJson, Count, Device, Noise, Operator, Prior, Seed, counts, words
+from tomopilot.cli.options import (
+    AsJson,
+    Count,
+    Device,
+    Noise,
+    Operator,
+    PixelSize,
+    Prior,
+    Seed,
+    counts,
+    metres,
+    words,
+)
 from tomopilot.cli.origin import command_line, writable
 from tomopilot.cli.terminal import bar, cell, table
 
@@ -30,6 +42,7 @@ def bench(
     ] = None,
     count: Count = 10,
     noise: Noise = "relative:0.01",
+    pixel_size: PixelSize = None,
     at: Annotated[str, typer.Option(help="Numbers of measurements at which to judge.")] = "5,10,20,40",
     foreign: Annotated[
         list[str] | None, typer.Option(help="Images that should raise the alarm (repeatable).")
@@ -55,6 +68,7 @@ def bench(
     from tomopilot.bench.studies import STUDIES
     from tomopilot.files.images import single_specs
     from tomopilot.prior.checkpoint import read_card
+    from tomopilot.scan.notices import doubts, usual_prior
     from tomopilot.scan.parts import check_names, family
     from tomopilot.scan.plan import plan_of
     from tomopilot.scan.virtual import check
@@ -73,9 +87,9 @@ def bench(
         priors=prior or (), posteriors=words(posteriors or entry.posteriors),
         policies=[entry.policy or family(operator).order],
         operator=operator, count=count, budget=max(at_counts), start=entry.start, noise=noise, at=at_counts,
-        seed=seed, device=device,
+        seed=seed, device=device, pixel_size=metres(pixel_size),
     )  # fmt: skip
-    check(plan)
+    notices = doubts(plan, check(plan))
     others = tuple(single for spec in foreign or () for single in single_specs(spec))
     work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
     if (out / "results.csv").exists():
@@ -83,10 +97,15 @@ def bench(
     if into is not None:
         read_card(into)
     writable(out)
-    _carry_out(study, work, out, into, as_json)
+    for line in (*(() if prior else usual_prior(plan)), *notices):
+        typer.echo(line, err=True)
+    facts = {"version": __version__, "command": command_line(), "notices": notices}
+    _carry_out(study, work, out, into, as_json, facts)
 
 
-def _carry_out(name: str, study: "Study", out: Path, into: Path | None, as_json: bool) -> None:
+def _carry_out(
+    name: str, study: "Study", out: Path, into: Path | None, as_json: bool, origin: dict[str, Any]
+) -> None:
     """Runs a study, leaves its files, and writes what it fitted into a card."""
     from tomopilot.bench.studies import leave_study
     from tomopilot.prior.checkpoint import take_up_trust
@@ -96,7 +115,7 @@ def _carry_out(name: str, study: "Study", out: Path, into: Path | None, as_json:
         for row in study.rows():
             rows.append(row)
             report(len(rows), study.line(row), True)
-    summary = leave_study(out, name, study, {"version": __version__, "command": command_line()}, rows)
+    summary = leave_study(out, name, study, origin, rows)
     if into is not None:
         plan = study.plan
         facts = {"count": plan.count, "noise": plan.noise, "images": len(plan.images)}

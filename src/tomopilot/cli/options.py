@@ -8,12 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from tomopilot.units import length
+
 KNOWN = "auto, soft, hard, dps, prox, moments, fbp, tv (mri: inpaint, zero-filled), soft(steps=20), or a:b"
 FEW = tuple(5 * 2**i for i in range(20))  # measurements to judge at
 ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
 
 Images = Annotated[
-    list[str], typer.Argument(help="FILE, FILE::12, FILE::0-29, FILE::5,65 or phantom:chip::SEED.")
+    list[str],
+    typer.Argument(
+        help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED; "
+        "defect:FILE::12 paints a defect."
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
 Prior = Annotated[
@@ -32,6 +38,13 @@ Operator = Annotated[
 ]
 Count = Annotated[int, typer.Option(help="Number of posterior samples.")]
 Noise = Annotated[str, typer.Option(help="none, relative:0.01, gaussian:STD or poisson:I0.")]
+PixelSize = Annotated[
+    str | None,
+    typer.Option(
+        help="Side of a pixel with its unit, e.g. 0.1um, where the image files do not say it or are wrong; "
+        "it is compared with what the prior was trained on."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed from which all randomness is derived.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Number of scans at the same time; they share the cores.")]
@@ -41,7 +54,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def scan_options(
     prior: Prior = None,
     operator: Operator = "radon",
-    angles: Annotated[int, typer.Option(help="Candidate angles, equally spaced over 180 degrees.")] = 180,
+    angles: Annotated[
+        int | None, typer.Option(help="Candidate angles, equally spaced over 180 degrees; default: 180.")
+    ] = None,
     bins: Annotated[
         int | None, typer.Option(help="Detector bins; default: as many as the image is wide.")
     ] = None,
@@ -62,11 +77,13 @@ def scan_options(
     ] = None,
     noise: Noise = "relative:0.01",
     finer: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Simulate on a grid this many times finer; above 1, this avoids the inverse crime."
+            help="Simulate projections on a grid this many times finer; above the default, 1, this avoids "
+            "the inverse crime."
         ),
-    ] = 1,
+    ] = None,
+    pixel_size: PixelSize = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -119,7 +136,16 @@ def counts(text: str | None) -> tuple[int, ...] | None:
 def settings(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a scan that go into its plan."""
     known = {key: value for key, value in options.items() if key not in ("prior", "workers", "as_json")}
-    return {**known, "at": judged(options["at"], options["budget"]), "priors": options["prior"] or ()}
+    at, size = judged(options["at"], options["budget"]), metres(options["pixel_size"])
+    return {**known, "at": at, "pixel_size": size, "priors": options["prior"] or ()}
+
+
+def metres(text: str | None) -> float | None:
+    """The side of a pixel."""
+    try:
+        return None if text is None else length(text)
+    except ValueError as error:
+        raise ValueError(f"--pixel-size cannot be used: {error}") from None
 
 
 def judged(text: str | None, budget: int) -> tuple[int, ...] | None:

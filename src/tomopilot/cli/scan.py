@@ -91,17 +91,20 @@ def _start(
     policies: list[str],
     options: dict[str, Any],
 ) -> None:
+    from tomopilot.scan.notices import doubts, usual_prior
     from tomopilot.scan.plan import check_size, plan_of
     from tomopilot.scan.virtual import check
 
     check_size("workers", options["workers"])
     plan = plan_of(images, posteriors=posteriors, policies=policies, **settings(options))
-    check(plan)
-    _begin(out, kind, plan)
+    looks = check(plan)
+    _begin(out, kind, plan, doubts(plan, looks), [look.pixel_size for look in looks])
+    for line in usual_prior(plan) if not options["prior"] else ():
+        typer.echo(line, err=True)
     _carry_out(out, options["workers"], options["as_json"])
 
 
-def _begin(out: Path, kind: Kind, plan: "Plan") -> None:
+def _begin(out: Path, kind: Kind, plan: "Plan", notices: list[str], pixel_sizes: list[float | None]) -> None:
     """Records the run, so that `resume` needs nothing else."""
     from tomopilot.files.archive import Archive
     from tomopilot.scan.follow import RECORD
@@ -109,7 +112,8 @@ def _begin(out: Path, kind: Kind, plan: "Plan") -> None:
 
     writable(out)
     with closing(Archive(out / RECORD)) as archive:
-        begin(archive, Run(kind, plan, command_line(), __version__))
+        run = Run(kind, plan, command_line(), __version__, tuple(notices), tuple(pixel_sizes))
+        begin(archive, run)
 
 
 def _carry_out(out: Path, workers: int, as_json: bool) -> None:
@@ -130,18 +134,18 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
     with closing(Archive(out / RECORD)) as archive:
         run = read(archive)
         plan, rows = run.plan, []
-        for line in before(plan):
+        for line in (*before(plan), *run.notices):
             typer.echo(line, err=True)
         with bar(len(plan.scans) * plan.budget, run.kind) as report:
             for row in follow_all(plan, out / RECORD, workers):
                 rows.append(row)
                 report(len(rows), sentence(row, plan.budget), True)
         rows = in_order(plan, rows)
-        facts = {"version": run.version, "command": run.command}
+        facts = run.facts
         if run.kind == "simulate":
             summary = leave_simulation(out, plan, facts, archive, rows)
         else:
-            summary = leave_comparison(out, plan, facts, rows)
+            summary = leave_comparison(out, plan, facts, archive, rows)
     if as_json:
         typer.echo(json.dumps(summary))
     elif run.kind == "simulate":

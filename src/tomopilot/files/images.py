@@ -4,7 +4,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -31,8 +31,10 @@ from tomopilot.files.reading import (
 )
 
 SEEDS = 10**6  # a phantom has this many
+DEFECT = "defect:"  # before any spec: its images with a defect
 PHANTOM = 128  # pixels along a side where none are said
 MOST = 10**5  # images that are chosen at once
+MANY = 16  # images; more are scanned only where they were chosen
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,24 @@ class NamedImage:
 def read_images(spec: str) -> list[NamedImage]:
     """The images of a file or `phantom:NAME`: all of them, or those chosen after `::`.
 
-    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three; `FILE.h5:/path` names a
-    data set, `FILE.npz:/name` an array, and the images of a phantom are its seeds; `phantom:NAME@512` has 512
-    pixels along each side.
+    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three, `FILE::all` all.
+    `FILE.h5:/path` names a data set, `FILE.npz:/name` an array; the images of a phantom are its seeds, and
+    `phantom:NAME@512` has 512 pixels along each side. `defect:` before all this paints a void with a bright
+    rim into each image.
     Integers are divided by the largest value of their type, of which they must reach a quarter; floats and
     complex numbers are taken as they are; CT in DICOM becomes attenuation in the LoDoPaB-CT scaling, the
     k-space of a fastMRI file complex images. Images are turned upright as their file says.
     Colours become grey: the common value where all channels are equal, else the luminance 0.2126 R + 0.7152 G
     + 0.0722 B; transparency is ignored.
     """
+    if spec.startswith(DEFECT):
+        from tomopilot.simulate.defects import defect
+
+        plain = read_images(spec.removeprefix(DEFECT))
+        return [
+            replace(image, name=DEFECT + image.name, pixels=defect(image.pixels, image.name))
+            for image in plain
+        ]
     source, chosen = _parts(spec)
     with naming(source):
         name, found = _found(source, _picker(chosen))
@@ -77,7 +88,7 @@ def count_images(spec: str) -> int:
     >>> count_images("phantom:chip::0-2,7")
     4
     """
-    source, chosen = _parts(spec)
+    source, chosen = _parts(spec.removeprefix(DEFECT))
     numbers: list[int] = []
 
     def note(count: int) -> list[int]:
@@ -91,10 +102,31 @@ def count_images(spec: str) -> int:
 
 def single_specs(spec: str) -> list[str]:
     """The spec of each single image that `spec` names, so that one image can be read again later."""
+    if spec.startswith(DEFECT):
+        return [DEFECT + single for single in single_specs(spec.removeprefix(DEFECT))]
     source, _ = _parts(spec)
     source = source if source.startswith("phantom:") else os.path.abspath(source)
     names = [image.name for image in read_images(spec)]
     return [f"{source}::{name.rpartition('::')[2]}" if "::" in name else source for name in names]
+
+
+def without_folder(spec: str) -> str:
+    """A spec as it is shown.
+
+    >>> without_folder("defect:/data/chip.npz::3")
+    'defect:chip.npz::3'
+    """
+    prefix = DEFECT if spec.startswith(DEFECT) else ""
+    return prefix + Path(spec.removeprefix(DEFECT)).name
+
+
+def check_chosen(spec: str) -> None:
+    """Raises where a file of many images is named without a choice: each would be a scan of its own."""
+    if "::" not in spec and (count := count_images(spec)) > MANY:
+        raise InputFileError(
+            f"{spec} holds {count} images, and each would be a scan of its own: choose some, as "
+            f"{spec}::0-{MANY - 1}, or write {spec}::all"
+        )
 
 
 def labels(spec: str, name: str) -> list[str]:
@@ -153,12 +185,12 @@ def _phantom(name: str, pick: Pick) -> Pages:
 
 def _picker(chosen: str | None) -> Pick:
     """Translates `0-3,7` into a function of the number of images, which checks the bounds."""
-    items = [] if chosen is None else chosen.split(",")
+    items = [] if chosen in (None, "all") else chosen.split(",")
     matches = [re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", item.strip()) for item in items]
     bounds = [(int(match[1]), int(match[2] or match[1])) for match in matches if match]
     if len(bounds) < len(items) or any(first > last for first, last in bounds):
         raise InputFileError(
-            f"the selection ::{chosen} is not understood; expected ::12, ::0-29 or ::5,65,125"
+            f"the selection ::{chosen} is not understood; expected ::12, ::0-29, ::5,65,125 or ::all"
         )
 
     def pick(count: int) -> list[int]:

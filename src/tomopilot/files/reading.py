@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from tomopilot.disk import check_file
+from tomopilot.units import metres
 
 LARGEST = 4 * 2**30  # bytes that one data set may declare; more is rejected before reading
 FILLED = 0.25  # least share of their type's range that integers reach; 14 bits in 16 are less
@@ -20,13 +21,6 @@ Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
 
 OBLONG = 0.01  # sides of a pixel differ by less than this share
-METRES = {"m": 1, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "inch": 0.0254}
-METRES |= {"\N{MICRO SIGN}m": 1e-6, "\N{GREEK SMALL LETTER MU}m": 1e-6, "micron": 1e-6, "in": 0.0254}
-METRES |= {
-    f"{prefix}metre{s}": size
-    for prefix, size in (("", 1), ("centi", 1e-2), ("milli", 1e-3), ("micro", 1e-6), ("nano", 1e-9))
-    for s in ("", "s")
-}
 
 
 class Found(NamedTuple):
@@ -78,7 +72,7 @@ def square(what: str, sides: Sequence[float], unit: str = "m") -> float | None:
             f"{what} is {' x '.join(f'{side:g}' for side in sides)} {unit}; expected two equal sides: "
             "resample the images to square pixels"
         )
-    scale = METRES.get(unit.strip().lower().replace("meter", "metre"))
+    scale = metres(unit)
     return None if scale is None else sides[0] * scale
 
 

@@ -9,19 +9,21 @@ from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tomopilot.disk import read_file, read_text, typed, write_atomically
 from tomopilot.nets.build import Network, build_network
 from tomopilot.nets.unet import UNet
 from tomopilot.prior.denoiser import Preconditioned, Scaled
+from tomopilot.units import lengths
 
 WEIGHTS, CARD = "prior.safetensors", "card.json"
 LARGEST = 4 * 2**30  # bytes of weights
 SHIPPED = Path(__file__).parents[1] / "priors"
 Bound = Annotated[float, Field(strict=True, ge=-1e12, le=1e12)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Length = Annotated[str, AfterValidator(lambda text: (lengths(text), text)[1])]
 STORED = (torch.float32, torch.bfloat16)  # types of weights
 
 
@@ -34,6 +36,7 @@ class Card(BaseModel):
     network: dict[str, Any]
     prediction: Literal["v", "epsilon"]
     range: tuple[Bound, Bound]
+    pixel_size: Length | None = None  # of the training images: one length, or `0.04 to 0.15 um`
     sha256: Digest
     replaces_sha256: Digest | None = None
     trust: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tomopilot.disk import read_text
+from tomopilot.units import lengths
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -167,4 +168,5 @@ def read_training(path: Path | None) -> tuple[Training, dict[str, Any]]:
     if not isinstance(recipe.get("card", {}), dict) or not isinstance(recipe.get("name", ""), str):
         raise ValueError(f"{path}: expected a text as name and a table [card]")
     card = {"name": recipe.get("name", path.stem), **recipe.get("card", {})}
+    lengths(str(card.get("pixel_size", "1 m")))
     return Training(**table), json.loads(json.dumps(card, default=str))

@@ -1,5 +1,7 @@
-"""The page of a comparison: curves, effort, chosen designs."""
+"""The page of a comparison: what was found, estimates side by side, curves, effort, chosen designs."""
 
+import math
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,17 +17,24 @@ from tomopilot.report.page import (
     write_page,
 )
 from tomopilot.report.plots import judged, looks, method_label, number
+from tomopilot.report.side_by_side import Estimate, SideBySide, tiles
+from tomopilot.scan.paired import findings
+from tomopilot.scan.paired import names as names_of
 
 
-def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
+def compare_report(out: Path, summary: dict, rows: list[dict], made: SideBySide | None = None) -> None:
     """The page of a comparison, `report.html`, with a PNG beside it of each of its figures.
 
     summary: `methods` holds the curves, `kind` the words for what was measured
     rows: those of `results.csv`
+    made: of one image by all methods
     """
     several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
     methods = {method_label(method, several): method for method in summary["methods"]}
     parts = [header("Tomopilot comparison", compare_headline(methods, rows), summary)]
+    parts.append(findings_section(methods, rows))
+    if made is not None:
+        parts += [moment_section(out, made, estimates) for estimates in reversed(made.moments)]
     named = {"psnr": ("PSNR", "PSNR (dB)"), "ssim": ("SSIM", "SSIM")}
     named["estimate_seconds"] = ("Time of an estimate", "seconds")
     for metric, (name, label) in named.items():
@@ -42,6 +51,73 @@ def compare_report(out: Path, summary: dict, rows: list[dict]) -> None:
 
 
 def compare_headline(methods: dict[str, dict], rows: list[dict]) -> str:
+    """The first contrast in a sentence, and how much was compared."""
+    found = findings([*methods.values()], rows)
+    return ". ".join([*map(sentence, found[:1]), extent(methods, rows, bare=not found)])
+
+
+def sentence(finding: dict) -> str:
+    """What a contrast found.
+
+    >>> first, second = ({"posterior": "auto", "policy": policy} for policy in ("variance", "uniform"))
+    >>> found = {"first": first, "second": second, "target_db": 30.0}
+    >>> sentence(found | {"measurements": [12.0, 16.0], "saved": 0.25})
+    'auto + variance needs 12 measurements to 30 dB, auto + uniform 16: 25 % of the dose saved'
+    """
+    ours, theirs = (method_label(finding[place]) for place in ("first", "second"))
+    (first, second), target = finding["measurements"], finding["target_db"]
+    if first is None:
+        return f"{ours} does not reach the {target:.3g} dB that {theirs} has after {second:.3g} measurements"
+    return (
+        f"{ours} needs {first:.3g} measurements to {target:.3g} dB, {theirs} {second:.3g}: "
+        f"{saved(finding)} of the dose {'saved' if finding['saved'] >= 0 else 'lost'}"
+    )
+
+
+def saved(finding: dict) -> str:
+    return f"{100 * abs(finding['saved']):.0f} %"
+
+
+def findings_section(methods: dict[str, dict], rows: list[dict]) -> str:
+    """Each contrast: measurements to the same quality, dose, and differences on the same images."""
+    names = {names_of(method): name for name, method in methods.items()}
+    heads = ["Method", "Compared with", "Target (dB)", "Measurements", "Compared: measurements", "Dose saved"]
+    heads += ["Better by (dB)", "Image pairs"]
+    lines = []
+    for found in findings([*methods.values()], rows):
+        (first, second), last = found["measurements"], [*found["difference_db"].items()][-1:]
+        count, (apart, error, pairs) = last[0] if last else ("", (None, None, 0))
+        lines.append(
+            [
+                *(escape(names[names_of(found[place])]) for place in ("first", "second")),
+                show(found["target_db"], ".1f"),
+                show(first, ".3g", missing="not reached"),
+                show(second, ".3g"),
+                MISSING if found["saved"] is None else f"{100 * found['saved']:.0f} %",
+                MISSING if apart is None else f"{show_mean((apart, error), math.inf)} at {count}",
+                str(pairs),
+            ]
+        )
+    note = (
+        "Target: 30 dB where both methods pass it, else what the method compared with has at its last judged "
+        "count; measurements are interpolated between judged counts, and at the first judged count may be "
+        "fewer. Better by: the mean difference on the same images and seeds ± two standard errors."
+    )
+    return f'<h2>What was found</h2>{table(heads, lines)}<p class="note">{note}</p>' if lines else ""
+
+
+def moment_section(out: Path, made: SideBySide, estimates: Sequence[Estimate]) -> str:
+    """The truth and what each method made of it after so many measurements."""
+    after = ranged(sorted({estimate.count for estimate in estimates}))
+    title = f"{made.name} after {plural(after, 'measurement')}"
+    file = f"estimates-{estimates[0].count}.png"
+    caption = "The truth and each method's estimate, all in the grey scale of the truth."
+    png = tiles(made.truth, estimates)
+    return f"<h2>{escape(title)}</h2>" + figure(out, file, png, f"Estimates: {title}", caption)
+
+
+def extent(methods: dict[str, dict], rows: list[dict], bare: bool) -> str:
+    """How much was compared; `bare`: and which method reached 30 dB first."""
     images, seeds = tally(rows)
     longest = max((int(row["count"]) for row in rows), default=0)
     words = [f"{plural(len(methods), 'method')}, {plural(images, 'image')}, {plural(seeds, 'seed')}"]
@@ -49,7 +125,7 @@ def compare_headline(methods: dict[str, dict], rows: list[dict]) -> str:
     reached = {
         name: to_30db for name, m in methods.items() if (to_30db := number(m.get("measurements_to_30db")))
     }
-    if reached:
+    if reached and bare:
         first = min(reached, key=lambda name: reached[name])
         words += [f"30 dB first with {first} ({reached[first]:.3g})"]
     return ", ".join(words)

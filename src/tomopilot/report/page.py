@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from tomopilot.report.plots import number
+from tomopilot.units import readable
 
 MISSING = "\N{EN DASH}"
 SETTINGS = {  # key of the summary -> its name on the page
@@ -17,6 +18,7 @@ SETTINGS = {  # key of the summary -> its name on the page
     "operator": "Operator",
     "angles": "Candidate angles",
     "bins": "Detector bins",
+    "pixel_sizes": "Pixel size",
     "noise": "Noise",
     "count": "Samples",
     "start": "Opening measurements",
@@ -87,15 +89,21 @@ def write_page(out: Path, title: str, parts: Iterable[str]) -> None:
 
 
 def header(title: str, headline: str, summary: dict) -> str:
-    known = [key for key in SETTINGS if summary.get(key) not in (None, "", [])]
+    if summary.get("angles") and summary.get("bins") is None:
+        summary = {**summary, "bins": "as many as the image is wide"}
+    known = [key for key in SETTINGS if summary.get(key) not in (None, "", [], {})]
     entries = "".join(setting(key, summary[key]) for key in known)
-    return f'<h1>{escape(title)}</h1>\n<p class="headline">{escape(headline)}</p>\n<dl>{entries}</dl>'
+    notices = "".join(f'<p class="alarm">{escape(notice)}</p>' for notice in summary.get("notices", ()))
+    title = f'<h1>{escape(title)}</h1>\n<p class="headline">{escape(headline)}</p>'
+    return f"{title}\n{notices}\n<dl>{entries}</dl>"
 
 
 def setting(key: str, value: Any) -> str:
     name = SETTINGS[key]
     if key == "range":
         return f"<dt>{name}</dt><dd>{value[0]:g} to {value[1]:g}</dd>"
+    if key == "pixel_sizes":
+        value = list(dict.fromkeys(map(readable, value.values())))
     text = escape(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
     if key == "command":
         return f'<dt class="wide">{name}</dt><dd class="wide"><code>{text}</code></dd>'

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.disk import replacing
 from tomopilot.measure.kind import magnitude
 from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.solvers import ddim
@@ -144,6 +145,26 @@ def report_prior(
     if history := read_history(folder):
         _curves(folder / "validation.png", history, errors)
     return facts
+
+
+def leave_losses(folder: Path) -> None:
+    """`loss.png`: the validation loss of a training so far, by processor time and by views."""
+    from matplotlib.figure import Figure
+
+    if not (history := read_history(folder)):
+        return
+    figure = Figure((9, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, key in zip(panels, ("seconds", "images_seen"), strict=True):
+        losses = [(entry[key], denoising_loss(entry["validation"])) for entry in history if key in entry]
+        if losses:
+            panel.plot(*zip(*losses, strict=True), marker=".")
+        panel.set(xlabel={"seconds": "processor seconds"}.get(key, "views"), yscale="log")
+        panel.grid(alpha=0.3, which="both")
+        panel.locator_params(axis="x", nbins=6)
+    panels[0].set_ylabel("validation loss")
+    with replacing(folder / "loss.png") as path:
+        figure.savefig(path, dpi=110, format="png")
 
 
 def _quartiles(values: Sequence[float]) -> list[float]:

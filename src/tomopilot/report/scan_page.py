@@ -19,7 +19,7 @@ from tomopilot.report.page import (
     write_page,
 )
 from tomopilot.report.plots import Pictures
-from tomopilot.scan.notices import REASONS
+from tomopilot.scan.notices import REASONS, retreated
 
 SURPRISE = (
     '<p class="note">Surprise: squared error of the predicted measurement, over the error expected '
@@ -52,7 +52,7 @@ def simulate_report(out: Path, summary: dict, pictures: list[Pictures]) -> None:
 
 
 def scan_headline(images: list[dict]) -> str:
-    """The first things to know: how many measurements, how good, how long."""
+    """The first things to know: how many measurements, how good, how long, estimates included."""
     counts = sorted({len(image["designs"]) for image in images})
     psnrs = [last for image in images if (last := final(image, "psnr"))]
     times = [total(image, "seconds") for image in images]
@@ -62,7 +62,9 @@ def scan_headline(images: list[dict]) -> str:
     if psnrs:
         early = f" after {psnrs[0][1]}" if not many and psnrs[0][1] < counts[0] else ""
         words += [f"{mean(psnr for psnr, _ in psnrs):.1f} dB{early}" + " on average" * many]
-    words += [duration(mean(times)) + " per image" * many + " of choosing"]
+    walls = [sum(image["split"].values()) for image in images if image.get("split")]
+    whole = f" ({duration(mean(walls))} in all)" if walls else ""
+    words += [duration(mean(times)) + " per image" * many + f" of choosing{whole}"]
     alarms = [image["alarm"] for image in images if image.get("alarm")]
     if alarms:
         words += [f"ALARM in {len(alarms)} of them" if many else f"ALARM at measurement {alarms[0]}"]
@@ -175,14 +177,19 @@ def split(image: dict) -> str:
     """Where the time went, estimates included."""
     parts = image.get("split") or {}
     times = ", ".join(f"{escape(str(part))} {duration(s)}" for part, s in parts.items())
-    return f"; {duration(sum(parts.values()))} in all with estimates: {times}" if parts else ""
+    return f"; the time went into {times}" if parts else ""
 
 
 def alarm(image: dict, kind: dict) -> str:
     if (at := image.get("alarm")) is None:
         return ""
+    after = (
+        f"From there on, {kind['noun']}s were taken in uniform order; compare"
+        if retreated(image)
+        else "Compare"
+    )
     text = (
-        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
-        f"{kind['noun']}s were taken in uniform order; compare the estimate with the one without the prior."
+        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. {after} the estimate "
+        "with the one without the prior."
     )
     return f'<p class="alarm">{text}</p>'

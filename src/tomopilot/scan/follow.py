@@ -27,14 +27,25 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         return
     cell = virtual(plan, scan)
     experiment, until, judge = cell.parts.experiment, cell.parts.until, cell.judge
-    recorded = Recorded(experiment, archive, scan.key)
+    recorded, shown = Recorded(experiment, archive, scan.key), scan in shown_halfway(plan)
+
+    def keep(row: Row) -> Row:
+        if shown and row["count"] == plan.halfway:
+            archive.add_estimate(scan.halfway, row["count"], {"guess": experiment.draws().guess})
+        return recorded.keep(row)
+
     if recorded.unjudged:
-        yield recorded.keep(judge.row(lambda: experiment.step(until)))
+        yield keep(judge.row(lambda: experiment.step(until)))
     while experiment.free and not until(experiment):
         experiment.decide()  # known already, except after a resume: then it is not counted twice
-        yield recorded.keep(judge.row(lambda: recorded.step(cell.instrument, until)))
+        yield keep(judge.row(lambda: recorded.step(cell.instrument, until)))
     ended = final(plan, experiment, alarmed=bool(judge.raised()))
     archive.add_estimate(scan.key, experiment.count_told, ended)
+
+
+def shown_halfway(plan: Plan) -> list[Scan]:
+    """The scans of the first image, where there are several: only their estimates are kept on the way."""
+    return [scan for scan in plan.scans if scan.image == plan.images[0]] if len(plan.methods) > 1 else []
 
 
 def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Tensor]:

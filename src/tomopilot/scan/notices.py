@@ -1,11 +1,14 @@
 """What somebody at the instrument should be told: what watches over a scan, and what happened."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tomopilot.design.trust import Trust
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan
+from tomopilot.units import lengths, readable
 
 REASONS = {  # of an alarm
     "surprise": "the measurement differed from what the samples predicted",
@@ -13,7 +16,80 @@ REASONS = {  # of an alarm
 }
 
 
+CLOSE = 1.1  # a pixel size this many times beyond those of training is still taken for theirs
+
+
+@dataclass(frozen=True)
+class Look:
+    """A first look at an image, before it is scanned."""
+
+    name: str
+    width: int
+    pixel_size: float | None  # metres
+    signal_to_noise: float
+
+
+def doubts(plan: Plan, looks: Sequence[Look]) -> list[str]:
+    """What may be a mistake, but need not be; said before the scans, and on their page."""
+    found = []
+    weakest = min(looks, key=lambda look: look.signal_to_noise)
+    if weakest.signal_to_noise < 1:
+        found.append(
+            f"noise {plan.noise} exceeds the signal: signal to noise is {weakest.signal_to_noise:.2g} in "
+            f"{weakest.name}, so a measurement carries next to nothing"
+        )
+    widest = max(looks, key=lambda look: look.width)
+    if plan.bins is not None and plan.bins < widest.width:
+        found.append(
+            f"the detector has {plan.bins} bins, but {widest.name} is {widest.width} pixels wide: "
+            "projections are truncated, and what lies outside is seen from few angles or none"
+        )
+    for prior in priors_of(plan):
+        found += foreign_pixels(prior, looks)
+    return found
+
+
+def foreign_pixels(prior: str, looks: Sequence[Look]) -> list[str]:
+    """Images whose pixels are of another size than those that a prior was trained on; one line a size."""
+    card = read_card(folder_of(prior))
+    if card.get("pixel_size") is None:
+        return []
+    low, high = lengths(card["pixel_size"])
+    names: dict[str, list[str]] = {}
+    for look in looks:
+        if look.pixel_size and not low / CLOSE <= look.pixel_size <= high * CLOSE:
+            names.setdefault(readable(look.pixel_size), []).append(look.name)
+    return [
+        f"{first}{f' and {len(more)} more' if more else ''}: the pixel size is {size}, but prior "
+        f"{card.get('name') or prior} was trained on {card['pixel_size']}; resample the image or use another "
+        "prior, or say the right size with --pixel-size"
+        for size, (first, *more) in names.items()
+    ]
+
+
+def priors_of(plan: Plan) -> list[str]:
+    """The priors that its methods use, each once."""
+    return list(dict.fromkeys(method.prior for method in plan.methods if method.prior))
+
+
+def usual_prior(plan: Plan) -> list[str]:
+    """What is used, and what it knows, where no prior was named."""
+    cards = {prior: read_card(folder_of(prior)) for prior in priors_of(plan)}
+    return [
+        f"no --prior was given: {prior} is used, trained on {card.get('data', 'unknown images')}; "
+        "`tomopilot priors` lists others"
+        for prior, card in cards.items()
+    ]
+
+
 def before(plan: Plan) -> list[str]:
+    """How many scans there are, and what would notice a foreign image in the adaptive ones."""
+    images, methods, scans = len(plan.images), len(plan.methods), len(plan.scans)
+    many = f"{images} images by {methods} methods: {scans} scans of up to {plan.budget} measurements each"
+    return [many.replace("1 images", "1 image").replace("1 methods", "1 method")] * (scans > 1) + alarms(plan)
+
+
+def alarms(plan: Plan) -> list[str]:
     """For each prior and chooser of an adaptive scan: what would notice a foreign image."""
     adaptive = [method for method in plan.methods if method.adaptive and method.prior]
     known = dict.fromkeys((method.prior, method.chooser) for method in adaptive)
@@ -44,11 +120,16 @@ def watching(prior: str, chooser: str, noise: str) -> str:
 def after(images: list[dict[str, Any]], noun: str) -> list[str]:
     """The alarms of finished scans, and what they changed."""
     return [
-        f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}; "
-        f"from there, {noun}s were taken in uniform order"
+        f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}"
+        + (f"; from there, {noun}s were taken in uniform order" if retreated(image) else "")
         for image in images
         if image["alarm"]
     ]
+
+
+def retreated(image: dict[str, Any]) -> bool:
+    """Whether anything was measured after the alarm."""
+    return image["alarm"] < len(image["designs"])
 
 
 def stopped(plan: Plan, method: Method, taken: int, noun: str) -> str:

@@ -21,10 +21,11 @@ from tomopilot.measure.kind import ROW, Kind
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.judge import Row
 from tomopilot.scan.notices import stopped
-from tomopilot.scan.parts import Method
+from tomopilot.scan.paired import findings
+from tomopilot.scan.parts import Method, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of, summarise
-from tomopilot.scan.virtual import operator_of
+from tomopilot.scan.virtual import image_of, operator_of
 
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
@@ -62,16 +63,18 @@ def kind_of(plan: Plan) -> Kind:
     return operator_of(plan, image).kind
 
 
-def described(plan: Plan, kind: Kind, facts: Mapping[str, str]) -> dict[str, Any]:
+def described(plan: Plan, kind: Kind, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What was done, in a summary of several methods."""
     named = {
         key: list(dict.fromkeys(name for method in plan.methods if (name := getattr(method, key))))
         for key in ("prior", "posterior", "policy")
     }
-    return {**facts, **{key: getattr(plan, key) for key in FACTS}, **named, "kind": kind.words}
+    unused = family(plan.operator).unused
+    set_to = {key: None if key in unused else getattr(plan, key) for key in FACTS}
+    return {**facts, **set_to, **named, "kind": kind.words}
 
 
-def simulation(plan: Plan, facts: Mapping[str, str], archive: Archive) -> dict[str, Any]:
+def simulation(plan: Plan, facts: Mapping[str, Any], archive: Archive) -> dict[str, Any]:
     """The summary of a finished `simulate`."""
     (method,), kind = plan.methods, kind_of(plan)
     named = {key: getattr(method, key) for key in ("prior", "posterior", "policy")}
@@ -82,20 +85,23 @@ def simulation(plan: Plan, facts: Mapping[str, str], archive: Archive) -> dict[s
     return summary | {"images": [scan_entry(plan, kind, archive.steps(scan.key)) for scan in plan.scans]}
 
 
-def comparison(plan: Plan, facts: Mapping[str, str], rows: list[Row]) -> dict[str, Any]:
+def comparison(plan: Plan, facts: Mapping[str, Any], rows: list[Row]) -> dict[str, Any]:
     """The summary of a finished `compare`."""
     own: dict[tuple[str, Method], list[Row]] = {}
     kind = kind_of(plan)
     for row in rows:
         own.setdefault((row["image"], method_of(row)), []).append(row)
-    found = {"methods": summarise(plan, rows), "setting_unit": kind.unit}
+    methods = summarise(plan, rows)
+    found = {"methods": methods, "findings": findings(methods, rows), "setting_unit": kind.unit}
     images = [scan_entry(plan, kind, scan) for scan in own.values()]
     return described(plan, kind, facts) | found | {"images": images}
 
 
 def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, Any]) -> None:
     """The file of each scan of a `simulate`: measurements, estimate, uncertainty, samples, scores."""
-    provenance = {key: str(value) for key, value in summary.items() if key not in ("images", "kind")}
+    provenance = {
+        key: str(value) for key, value in summary.items() if key not in ("images", "kind", "pixel_sizes")
+    }
     for index, scan in enumerate(plan.scans):
         name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
         write_file(out / name, plan, scan, archive, provenance)
@@ -103,7 +109,7 @@ def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, A
 
 def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance: Mapping[str, str]) -> None:
     """The file of one finished scan, in the format of what was measured."""
-    (known,) = read_images(scan.image)
+    known = image_of(plan, scan.image)
     operator = operator_of(plan, known)
     blocks = archive.blocks(scan.key)
     estimate = archive.estimate(scan.key, len(blocks))

@@ -131,6 +131,16 @@ class Family:
     order: str  # the best that is fixed before the scan
     opening: Callable[[Operator], list[int]]  # how adaptive scans begin
     orders: Mapping[str, Order] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)  # options it has no use for, and why
+
+    def check_options(self, name: str, given: Mapping[str, Any]) -> None:
+        """Raises on an option that this operator has no use for."""
+        for option, why in self.unused.items():
+            if given.get(option) is not None:
+                raise ValueError(
+                    f"{option} is {given[option]}, but {name} has no use for it, as {why}: leave "
+                    f"--{option} out"
+                )
 
 
 def radon(image: NamedImage, *, angles: int, bins: int | None) -> Radon:
@@ -150,8 +160,6 @@ def radon(image: NamedImage, *, angles: int, bins: int | None) -> Radon:
 
 def mri(image: NamedImage, *, angles: int, bins: int | None) -> Fourier:
     """All rows of k-space."""
-    if bins is not None:
-        raise ValueError(f"a detector of {bins} bins was requested, but k-space has none; leave --bins out")
     height, width = image.pixels.shape
     return Fourier((height, width))
 
@@ -189,6 +197,11 @@ OPERATORS = {
             "equispaced": _from_centre(
                 lambda rows, _, start, budget: equispaced_order(len(rows), budget - start)
             ),
+        },
+        unused={
+            "angles": "the image itself says which rows of k-space there are",
+            "bins": "k-space has no detector",
+            "finer": "k-space is not projected",
         },
     ),
 }

@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict
 
 from tomopilot.disk import typed
-from tomopilot.files.images import single_specs
+from tomopilot.files.images import check_chosen, single_specs, without_folder
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
 
@@ -51,6 +51,7 @@ class Plan:
     at: tuple[int, ...] | None = None  # judge after these many measurements only
     seed: int = 0
     device: str = "cpu"
+    pixel_size: float | None = None  # metres, of all images, whatever their files say
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -81,11 +82,17 @@ class Plan:
 
     def label(self, spec: str) -> str:
         """An image's name in tables: without its folder, where that is enough to tell it from the others."""
-        short = [Path(image).name for image in self.images]
-        return Path(spec).name if short.count(Path(spec).name) == 1 else spec
+        short = [without_folder(image) for image in self.images]
+        return without_folder(spec) if short.count(without_folder(spec)) == 1 else spec
 
     def judges(self, count: int) -> bool:
         return self.at is None or count in self.at
+
+    @property
+    def halfway(self) -> int | None:
+        """The judged count about half the budget, whose estimates a comparison shows too."""
+        counts = [n for n in (range(1, self.budget) if self.at is None else self.at) if n < self.budget]
+        return min(counts, key=lambda n: abs(2 * n - self.budget)) if counts else None
 
     @property
     def scans(self) -> "list[Scan]":
@@ -104,6 +111,11 @@ class Scan:
     def key(self) -> str:
         return json.dumps([self.image, self.method.prior, self.method.posterior, self.method.policy])
 
+    @property
+    def halfway(self) -> str:
+        """The name of an estimate on the way."""
+        return f"{self.key} halfway"
+
 
 def plan_of(
     images: Sequence[str],
@@ -120,6 +132,9 @@ def plan_of(
     Posteriors without samples follow the fixed orders only, and those without a prior are taken once.
     """
     usual = family(operator)
+    usual.check_options(operator, rest)
+    for spec in images:
+        check_chosen(spec)
     posteriors = [_own_name(name, usual) for name in posteriors or usual.posteriors]
     known = prior_folders()
     priors = [
@@ -134,7 +149,10 @@ def plan_of(
         for prior in (priors if any(entry(name).needs_prior for name in pair(posterior)) else [None])
     ]
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
-    return Plan(specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **rest)
+    known_rest = {key: value for key, value in rest.items() if value is not None}
+    return Plan(
+        specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **known_rest
+    )
 
 
 def _own_name(posterior: str, usual: Family) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
@@ -22,8 +22,21 @@ class Run:
     plan: Plan
     command: str
     version: str
+    notices: tuple[str, ...] = ()  # said before it began
+    pixel_sizes: tuple[float | None, ...] = ()  # metres, of each image where it is known
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a summary says of it, besides the plan."""
+        sizes = zip(self.plan.images, self.pixel_sizes, strict=False)
+        return {
+            "version": self.version,
+            "command": self.command,
+            "notices": list(self.notices),
+            "pixel_sizes": {self.plan.label(spec): size for spec, size in sizes if size},
+        }
 
 
 def begin(archive: Archive, run: Run) -> None:

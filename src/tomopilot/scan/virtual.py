@@ -1,6 +1,7 @@
 """Scans of known images: a simulated instrument, and the truth to judge by."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,10 +18,13 @@ from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.randomness import stream
 from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
 from tomopilot.scan.judge import Judge
+from tomopilot.scan.notices import Look
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.simulate.instrument import Simulated
 
+FIRST = 8  # measurements that the noise is compared with
+DROWNED = 1e-3  # signal to noise below which noise is a mistake
 PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
 
 
@@ -35,7 +39,7 @@ class Virtual:
 
 def virtual(plan: Plan, scan: Scan) -> Virtual:
     """Reads the image and assembles the scan of it."""
-    (image,) = read_images(scan.image)
+    image = image_of(plan, scan.image)
     operator = operator_of(plan, image).to(plan.device)
     truth = truth_of(image, operator, plan.seed).to(plan.device)
     exact = Simulated(truth, operator, Gaussian(), finer=plan.finer).clean(torch.arange(len(operator)))
@@ -47,30 +51,53 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
     return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
 
 
+def image_of(plan: Plan, spec: str) -> NamedImage:
+    """A single image; the plan knows its pixel size better than its file."""
+    (image,) = read_images(spec)
+    return replace(image, pixel_size=plan.pixel_size or image.pixel_size)
+
+
 def operator_of(plan: Plan, image: NamedImage) -> Operator:
     """All that could be measured of an image."""
     return family(plan.operator).make(image, angles=plan.angles, bins=plan.bins)
 
 
-def check(plan: Plan) -> None:
-    """Reads every image and prior once, so that a wrong one is rejected before the first scan."""
-    for spec in plan.images:
-        (image,) = read_images(spec)
-        operator = operator_of(plan, image)
-        if plan.budget > len(operator):
-            raise ValueError(
-                f"the budget is {plan.budget} measurements, but {operator!r} of {spec} has "
-                f"{len(operator)}; expected 1 to {len(operator)}"
-            )
-        truth = truth_of(image, operator, plan.seed)
-        noise_of(plan.noise, operator[torch.tensor([0])].forward(truth[None]), len(image.pixels))
-        for method in plan.methods:
-            prior = prior_of(method, plan.device)
-            if prior is not None:
-                check_image(image, prior, operator)
-            if plan.certain is not None:
-                margin(method, Trust.from_card(prior.card) if prior else Trust())
-            policy(plan, Scan(spec, method), operator)
+def check(plan: Plan) -> list[Look]:
+    """Reads every image and prior once: a wrong one is rejected before the first scan."""
+    return [_check_scans(plan, spec) for spec in plan.images]
+
+
+def _check_scans(plan: Plan, spec: str) -> Look:
+    image = image_of(plan, spec)
+    operator = operator_of(plan, image)
+    if plan.budget > len(operator):
+        raise ValueError(
+            f"the budget is {plan.budget} measurements, but {operator!r} of {spec} has "
+            f"{len(operator)}; expected 1 to {len(operator)}"
+        )
+    signal = signal_to_noise(plan, image, operator)
+    if signal < DROWNED:
+        raise ValueError(
+            f"noise {plan.noise} drowns {image.name}: its signal to noise is {signal:.1g}, at least "
+            f"{DROWNED:g} is expected; use less noise"
+        )
+    for method in plan.methods:
+        prior = prior_of(method, plan.device)
+        if prior is not None:
+            check_image(image, prior, operator)
+        if plan.certain is not None:
+            margin(method, Trust.from_card(prior.card) if prior else Trust())
+        policy(plan, Scan(spec, method), operator)
+    return Look(image.name, image.pixels.shape[-1], image.pixel_size, signal)
+
+
+def signal_to_noise(plan: Plan, image: NamedImage, operator: Operator) -> float:
+    """Root mean square, over the first measurements, of a value over its noise; infinite without a signal."""
+    first = torch.tensor(family(plan.operator).opening(operator)[:FIRST])
+    clean = operator[first].forward(truth_of(image, operator, plan.seed)[None])
+    noise = noise_of(plan.noise, clean, len(image.pixels))
+    shares = clean.abs().square() * noise.precision(clean)
+    return shares.mean().sqrt().item() if clean.any() else math.inf
 
 
 def truth_of(image: NamedImage, operator: Operator, seed: int) -> Tensor:
