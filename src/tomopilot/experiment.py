@@ -64,6 +64,11 @@ class Experiment:
         return [one.design for one in self.told]
 
     @property
+    def surprises(self) -> list[float | None]:
+        """Of each measurement; None where none was predicted."""
+        return [one.surprise for one in self.told]
+
+    @property
     def free(self) -> tuple[int, ...]:
         """Designs that are neither measured nor asked for."""
         return tuple(sorted(set(range(len(self.operator))) - set(self.designs) - self.pending))

@@ -95,8 +95,7 @@ class Alarms:
             experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
             for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
                 pass
-            surprises = [told.surprise for told in experiment.told]
-            moves = [told.moves for told in experiment.told]
+            surprises, moves = experiment.surprises, [told.moves for told in experiment.told]
             predicted = [value for value in surprises if value]
             at, by = cell.judge.raised() or (None, None)
             strangeness = watch.seen(experiment.told)

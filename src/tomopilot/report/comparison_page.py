@@ -61,8 +61,10 @@ def sentence(finding: dict) -> str:
 
     >>> first, second = ({"posterior": "auto", "policy": policy} for policy in ("variance", "uniform"))
     >>> found = {"first": first, "second": second, "target_db": 30.0}
-    >>> sentence(found | {"measurements": [12.0, 16.0], "saved": 0.25})
-    'auto + variance needs 12 measurements to 30 dB, auto + uniform 16: 25 % of the dose saved'
+    >>> found |= {"measurements": [12.0, 16.0], "saved": 0.25, "difference_db": {16: (0.8, 0.3, 6)}}
+    >>> print(sentence(found).replace(": ", ":\\n"))
+    auto + variance needs 12 measurements to 30 dB, auto + uniform 16:
+    25 % of the dose saved (+0.8 ± 0.3 dB at 16)
     """
     ours, theirs = (method_label(finding[place]) for place in ("first", "second"))
     (first, second), target = finding["measurements"], finding["target_db"]
@@ -70,8 +72,17 @@ def sentence(finding: dict) -> str:
         return f"{ours} does not reach the {target:.3g} dB that {theirs} has after {second:.3g} measurements"
     return (
         f"{ours} needs {first:.3g} measurements to {target:.3g} dB, {theirs} {second:.3g}: "
-        f"{saved(finding)} of the dose {'saved' if finding['saved'] >= 0 else 'lost'}"
+        f"{saved(finding)} of the dose {'saved' if finding['saved'] >= 0 else 'lost'}{apart(finding)}"
     )
+
+
+def apart(finding: dict) -> str:
+    """The difference on the same images at the last judged count, with its error where there is one."""
+    if not finding["difference_db"]:
+        return ""
+    count, (mean, error, _) = [*finding["difference_db"].items()][-1]
+    band = "" if error is None else f" ± {error:.1f}"
+    return f" ({mean:+.1f}{band} dB at {count})"
 
 
 def saved(finding: dict) -> str:
