@@ -290,6 +290,14 @@ def test_rate_warms_up_and_dies_out():
     assert rates[70:] == sorted(rates[70:], reverse=True)
 
 
+def test_an_endless_rate_falls_as_the_root_of_the_step():
+    setup = Training(steps=0, warmup=10, calm=100, learning_rate=1.0)
+    found = [setup.rate(step) for step in (9, 99, 399, 9999)]
+    assert found == pytest.approx([1.0, 1.0, 0.5, 0.1])
+    with pytest.raises(ValueError, match="calm"):
+        Training(calm=-1)
+
+
 def test_bytes_and_fractions_train_alike(images):
     first, second = Trainer(TINY), Trainer(TINY)
     losses = first.update(images), second.update((images * 255).to(torch.uint8))

@@ -39,6 +39,7 @@ class Training:
     learning_rate: float = 5e-4  # of AdamW
     muon: float = 0.0  # learning rate of Muon, for the matrices of inner layers; 0: AdamW for them, too
     warmup: int = 200  # steps
+    calm: int = 0  # steps, after which the learning rate falls as the root of the step; 0: never
     decay: float = 0.3  # last share of the steps, in which the learning rate falls to 0
     ema: float = 0.999
     noise_centre: float = -0.4  # log sigma is drawn from this Gaussian over DDPM's times
@@ -49,6 +50,9 @@ class Training:
     validate_every: int = 500  # steps
 
     def __post_init__(self) -> None:
+        self._check(
+            "calm", _number(self.calm, 0) and self.calm == int(self.calm), "a whole number, 0 or more"
+        )
         for name in ("batch", "crop", "bin", "warmup", "save_every", "validate_every"):
             self._check(
                 name, _whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number above 0"
@@ -123,9 +127,10 @@ class Training:
             raise ValueError(f"the training setting {name} is {getattr(self, name)!r}; expected {expected}")
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, constant, linear decay; without an end, no decay."""
+        """Learning rate of a step: warm-up, constant or `calm`, linear decay; without an end, no decay."""
         left = (self.steps - step) / max(1.0, self.decay * self.steps) if self.steps else 1.0
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup, left)
+        calmed = min(1.0, math.sqrt(self.calm / (step + 1))) if self.calm else 1.0
+        return self.learning_rate * calmed * min(1.0, (step + 1) / self.warmup, left)
 
     def ema_decay(self, step: int) -> float:
         """Share of the moving average that a step keeps; less at first."""
