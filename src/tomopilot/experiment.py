@@ -146,7 +146,7 @@ class Experiment:
         moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
         surprised = self._surprise(reached, values, noise)
         self.told.append(Told(design, reached.tolist(), surprised, moves))
-        self.data = self.data.add(self.operator, design, values, noise, setting)
+        self.data = self.data.add(self.operator, design, values, noise, reached)
         self.pending.discard(design)
         self.snapshot, self._decision = self._snapshot(self.snapshot.latest), None
 
@@ -211,10 +211,8 @@ def _check_reached(operator: Operator, design: int, setting: Numbers) -> None:
     if expected.ndim or len(operator) < 2:
         return
     asked, shown = operator.shown[design].item(), operator.at(reached[None]).shown.item()
-    apart, period, unit = abs(shown - asked), operator.kind.period, operator.kind.unit
-    apart = min(apart % period, -apart % period) if period else apart
-    widest = operator.shown.sort().values.diff().max().item()
-    if not apart <= widest:
+    apart, unit = operator.kind.apart(operator.shown[design], shown), operator.kind.unit
+    if not apart <= operator.shown.sort().values.diff().max():
         raise ValueError(
             f"design {design} is at {asked:g} {unit}, but {shown:g} was reached, further off than the next "
             "design: is this its measurement, and was the setting given in radians?"

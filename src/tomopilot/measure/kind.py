@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,6 +30,11 @@ class Kind:
     picture: Callable[[Tensor], Tensor] = (
         as_it_is  # real images (*b, h, w) of reconstructed ones (*b, *image)
     )
+
+    def apart(self, shown: Tensor, setting: float) -> Tensor:
+        """How far shown settings are from one, the shorter way round where they repeat."""
+        apart = (shown - setting).abs()
+        return apart if self.period is None else torch.minimum(apart % self.period, -apart % self.period)
 
     @property
     def words(self) -> dict[str, Any]:

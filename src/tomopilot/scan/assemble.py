@@ -147,9 +147,7 @@ def replayed(source: str, image: str, operator: Operator) -> list[int]:
         )
     designs = []
     for setting in settings:
-        apart = (shown - setting).abs()
-        if kind.period:
-            apart = torch.minimum(apart % kind.period, -apart % kind.period)
+        apart = kind.apart(shown, setting)
         if apart.min() > SAME:
             raise ValueError(
                 f"{source} measured at {setting:g} {unit}, none of the {len(shown)} candidates here: "
