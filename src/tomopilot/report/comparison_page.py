@@ -16,7 +16,7 @@ from tomopilot.report.page import (
     table,
     write_page,
 )
-from tomopilot.report.plots import judged, looks, method_label, number
+from tomopilot.report.plots import judged, labelled, looks, method_label, number
 from tomopilot.report.side_by_side import Estimate, SideBySide, tiles
 from tomopilot.scan.paired import findings
 from tomopilot.scan.paired import names as names_of
@@ -30,7 +30,7 @@ def compare_report(out: Path, summary: dict, rows: list[dict], made: SideBySide 
     made: of one image by all methods
     """
     several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
-    methods = {method_label(method, several): method for method in summary["methods"]}
+    methods = labelled(summary["methods"])
     parts = [header("Tomopilot comparison", compare_headline(methods, rows), summary)]
     parts.append(findings_section(methods, rows))
     if made is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tomopilot.report.comparison_page import compare_headline
 from tomopilot.report.page import show
-from tomopilot.report.plots import judged, method_label
+from tomopilot.report.plots import judged, labelled
 from tomopilot.scan.paired import contrasts, differences
 
 MISSING = "-"
@@ -105,12 +105,6 @@ def table_of_differences(methods: Sequence[dict[str, Any]], rows: Sequence[Mappi
         for n in counts
     }
     return table({"": [*found], **at}) if found else ""
-
-
-def labelled(methods: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Methods by name, with their prior where there are several."""
-    several = len({method["prior"] for method in methods if method.get("prior")}) > 1
-    return {method_label(method, several): method for method in methods}
 
 
 def priors(cards: Mapping[str, Mapping[str, Any]]) -> str:

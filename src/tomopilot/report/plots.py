@@ -82,6 +82,12 @@ def method_label(method: dict, with_prior: bool = False) -> str:
     return f"{label} ({method['prior']})" if with_prior and method.get("prior") else label
 
 
+def labelled(methods: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Methods by name, with their prior where there are several."""
+    several = len({method["prior"] for method in methods if method.get("prior")}) > 1
+    return {method_label(method, several): method for method in methods}
+
+
 def looks(methods: dict[str, dict]) -> dict[str, Look]:
     """One colour and marker per label, the same in all figures of a report; dashed without a prior."""
     dashes = ["-" if method["learned"] else "--" for method in methods.values()]
