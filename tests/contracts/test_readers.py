@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from samples import save_dicom
 
 from tomopilot.files.images import READERS
 from tomopilot.testing import check_reader
@@ -43,18 +44,7 @@ def as_tif(path: Path) -> np.ndarray:
 
 
 def as_dicom(path: Path) -> np.ndarray:
-    pydicom = pytest.importorskip("pydicom")
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.Modality, dataset.RescaleSlope, dataset.RescaleIntercept = "CT", 8, -1024
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *STACK[0].shape, 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
-    dataset.PixelData = STACK[0].astype("<u2").tobytes()
-    dataset.save_as(path, enforce_file_format=True)
+    save_dicom(path, STACK[0], RescaleSlope=8)
     return np.clip(WATER + PER_HU * (8.0 * STACK[:1] - 1024), 0, 1)
 
 

@@ -1,7 +1,10 @@
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
 import torch
+from samples import mri_volume, save_fastmri
 
 from tomopilot.files.fastmri import check_centred
 from tomopilot.files.images import read_images
@@ -40,32 +43,10 @@ def test_kspace_without_energy_is_refused(value):
         check_centred(np.full((8, 8), value, complex))
 
 
-def volume(slices=3, shape=(40, 24)) -> np.ndarray:
-    """Complex images as a scanner sees them: twice as high as they need be, and weak."""
-    z, y, x = np.ogrid[:slices, : shape[0], : shape[1]]
-    magnitude = np.exp(-((y - 18) ** 2 / (20 + z) + (x - 10) ** 2 / 30)) * 1e-4
-    return magnitude * np.exp(1j * (0.2 * x + 0.1 * y))
-
-
 @pytest.fixture
 def fastmri(tmp_path):
     """Writes a file of the single-coil layout; data sets may be changed, added, or left out with None."""
-
-    def write(**changes):
-        images = volume()
-        axes = (-2, -1)
-        kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes), norm="ortho"), axes)
-        esc = np.abs(images[:, 8:32]).astype(np.float32)
-        parts = {"kspace": kspace.astype(np.complex64), "reconstruction_esc": esc, "reconstruction_rss": esc}
-        with h5py.File(tmp_path / "file1000001.h5", "w") as file:
-            for name, values in {**parts, **changes}.items():
-                if values is not None:
-                    file[name] = values
-            file["ismrmrd_header"] = np.bytes_(b"<xml/>")
-            file.attrs.update(acquisition="CORPD_FBK", max=1.0, norm=1.0, patient_id="0")
-        return tmp_path / "file1000001.h5"
-
-    return write
+    return partial(save_fastmri, tmp_path / "file1000001.h5")
 
 
 def test_slices_are_the_images_the_file_was_made_of(fastmri):
@@ -77,7 +58,7 @@ def test_slices_are_the_images_the_file_was_made_of(fastmri):
     assert images[1].pixels.shape == (24, 24) and images[1].pixels.is_complex()
     scaled = target / np.percentile(target, 99.8)
     torch.testing.assert_close(images[1].shown, torch.from_numpy(scaled).T, rtol=1e-4, atol=1e-5)
-    phase = np.angle(volume()[1, 8:32].T)
+    phase = np.angle(mri_volume()[1, 8:32].T)
     strong = scaled.T > 0.1
     assert np.abs(np.exp(1j * phase) - np.exp(1j * images[1].pixels.angle().numpy()))[strong].max() < 1e-3
     (alone,) = read_images(f"{path}:/kspace::1")
@@ -104,7 +85,7 @@ BAD = {
     },
     "kspace leads to another file": {"kspace": h5py.ExternalLink("elsewhere.h5", "/kspace")},
     "larger than its k-space": {"reconstruction_esc": np.zeros((3, 64, 64), np.float32)},
-    "apply fftshift": {"kspace": np.fft.fft2(volume()).astype(np.complex64)},
+    "apply fftshift": {"kspace": np.fft.fft2(mri_volume()).astype(np.complex64)},
     "empty or": {"kspace": np.zeros((2, 40, 24), np.complex64)},
 }
 

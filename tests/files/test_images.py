@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageOps
+from samples import save_dicom
 
 from tomopilot.disk import TEXT, read_text
 from tomopilot.files.images import count_images, labels, read_images
@@ -38,24 +39,6 @@ def save_pages(path: Path, array: np.ndarray) -> None:
     """A multi-page TIFF without tifffile's own note of the stack's shape."""
     first, *rest = [Image.fromarray(page) for page in array]
     first.save(path, save_all=True, append_images=rest)
-
-
-def save_dcm(path: Path, stored: np.ndarray, **tags) -> None:
-    pydicom = pytest.importorskip("pydicom")
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.Modality, dataset.RescaleSlope, dataset.RescaleIntercept = "CT", 2, -1024
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *stored.shape, 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit, dataset.PixelRepresentation = 15, 0
-    dataset.PixelData = stored.astype("<u2").tobytes()
-    for tag, value in tags.items():
-        setattr(dataset, tag, value)
-    dataset.save_as(path, enforce_file_format=True)
 
 
 SAVE_STACK = {
@@ -279,7 +262,7 @@ def test_foreign_words(tmp_path, monkeypatch, spec):
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.png", "a.tif", "pages.TIFF", "a.h5", "a.dcm"])
 def test_truncated_files(tmp_path, name):
     path = tmp_path / name
-    save = SAVE_STACK | {"a.png": save_png, "a.dcm": save_dcm}
+    save = SAVE_STACK | {"a.png": save_png, "a.dcm": save_dicom}
     save[name](path, STACK[0] if name in ("a.png", "a.dcm") else STACK)
     content, whole = path.read_bytes(), read_images(str(path))
     for length in np.linspace(1, len(content) - 1, 23, dtype=int):
@@ -533,12 +516,12 @@ def test_inverted_tif_is_refused(tmp_path):
 
 def test_dicom_becomes_attenuation(tmp_path):
     stored = np.array([[0, 12, 512], [1000, 2000, 60000]], np.uint16)
-    save_dcm(tmp_path / "a.dcm", stored)
+    save_dicom(tmp_path / "a.dcm", stored)
     (image,) = read_images(str(tmp_path / "a.dcm"))
     wanted = np.clip(WATER + PER_HU * (2.0 * stored - 1024), 0, 1)
     torch.testing.assert_close(image.pixels, torch.from_numpy(wanted).float())
     assert image.pixels[0, 2] == np.float32(WATER)
-    save_dcm(tmp_path / "mr.dcm", stored, Modality="MR")
+    save_dicom(tmp_path / "mr.dcm", stored, Modality="MR")
     assert "mr.dcm" in refusal(tmp_path / "mr.dcm")
 
 
@@ -559,13 +542,13 @@ REJECTED_DICOM = {
 
 @pytest.mark.parametrize("said", REJECTED_DICOM)
 def test_other_dicom_is_rejected_naming_the_tag(tmp_path, said):
-    save_dcm(tmp_path / "a.dcm", STACK[0], **REJECTED_DICOM[said])
+    save_dicom(tmp_path / "a.dcm", STACK[0], **REJECTED_DICOM[said])
     assert said in refusal(tmp_path / "a.dcm")
 
 
 @pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
 def test_dicom_that_lacks_a_tag(tmp_path, tag):
-    save_dcm(tmp_path / "a.dcm", STACK[0])
+    save_dicom(tmp_path / "a.dcm", STACK[0])
     dataset = pytest.importorskip("pydicom").dcmread(tmp_path / "a.dcm")
     del dataset[tag]
     dataset.save_as(tmp_path / "a.dcm")
@@ -575,16 +558,16 @@ def test_dicom_that_lacks_a_tag(tmp_path, tag):
 
 
 def test_dicom_of_square_pixels_and_empty_tags(tmp_path):
-    save_dcm(tmp_path / "a.dcm", STACK[0])
+    save_dicom(tmp_path / "a.dcm", STACK[0])
     (plain,) = read_images(str(tmp_path / "a.dcm"))
     tags = {"PixelSpacing": [0.703125, 0.703125], "RescaleType": "HU", "PixelAspectRatio": None}
-    save_dcm(tmp_path / "a.dcm", STACK[0], ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], **tags)
+    save_dicom(tmp_path / "a.dcm", STACK[0], ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], **tags)
     assert torch.equal(read_images(str(tmp_path / "a.dcm"))[0].pixels, plain.pixels)
 
 
 def test_dicom_without_preamble(tmp_path):
     """Old exports begin with the first tag; with and without the group that names the encoding."""
-    save_dcm(tmp_path / "a.dcm", STACK[0])
+    save_dicom(tmp_path / "a.dcm", STACK[0])
     (whole,) = read_images(str(tmp_path / "a.dcm"))
     (tmp_path / "b.dcm").write_bytes((tmp_path / "a.dcm").read_bytes()[132:])
     dataset = pytest.importorskip("pydicom").dcmread(tmp_path / "a.dcm")
@@ -673,7 +656,7 @@ def save_tif(path: Path, **options) -> None:
 
 
 def save_spaced(path: Path) -> None:
-    save_dcm(path, STACK[0], PixelSpacing=[0.65, 0.65])
+    save_dicom(path, STACK[0], PixelSpacing=[0.65, 0.65])
 
 
 GREY, STEPS = {"photometric": "minisblack"}, {"y": 0.65 * np.arange(5), "x": 0.65 * np.arange(6)}

@@ -37,7 +37,7 @@ def put_weights(folder: Path, content: bytes) -> None:
 
 def change_card(folder: Path, **facts) -> None:
     card = json.loads((folder / CARD).read_text())
-    (folder / CARD).write_text(json.dumps({**card, **facts}))
+    (folder / CARD).write_text(json.dumps({**card, "sealed": None, **facts}))
 
 
 def refused(folder: Path) -> str:
@@ -213,3 +213,15 @@ def test_partial_files_are_ignored(folder, network):
     torch.testing.assert_close(load_prior(folder)(x, sigma), before(x, sigma), rtol=0, atol=0)
     save_prior(folder, network, FACTS)
     load_prior(folder)
+
+
+def test_a_card_whose_numbers_were_changed_is_rejected_unless_that_is_said(folder):
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps({**card, "unit": "per cm"}))
+    load_prior(folder)
+    changed = {**card, "range": [0.0, 1.5]}
+    (folder / CARD).write_text(json.dumps(changed))
+    assert "was changed after it was written" in refused(folder)
+    del changed["sealed"]
+    (folder / CARD).write_text(json.dumps(changed))
+    assert load_prior(folder).scale == 0.75

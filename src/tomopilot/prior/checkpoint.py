@@ -25,6 +25,7 @@ Bound = Annotated[float, Field(strict=True, ge=-1e12, le=1e12)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Length = Annotated[str, AfterValidator(lambda text: (lengths(text), text)[1])]
 STORED = (torch.float32, torch.bfloat16)  # types of weights
+SEALED = ("network", "prediction", "range", "phase", "trust")  # of a card: what numbers depend on
 
 
 class Card(BaseModel):
@@ -39,6 +40,7 @@ class Card(BaseModel):
     pixel_size: Length | None = None  # of the training images: one length, or `0.04 to 0.15 um`
     sha256: Digest
     replaces_sha256: Digest | None = None
+    sealed: Digest | None = None  # of the fields that numbers depend on
     trust: dict[str, Any] = {}
 
 
@@ -78,14 +80,39 @@ def _kind(complex_: bool) -> str:
     return "complex" if complex_ else "real"
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> None:
-    """Tensors to a safetensors file, with `note` in its header."""
-    write_atomically(path, _serialised(tensors, note))
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+    """Tensors to a safetensors file, with a note and the SHA-256 of both in its header."""
+    plain = _plain(tensors)
+    text = json.dumps({**note, "sha256": _digest_of(plain, note)})
+    write_atomically(path, safetensors.torch.save(plain, {"note": text}))
 
 
-def _serialised(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(plain, {"note": note})
+def load_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The note and the tensors of a file by `save_tensors`.
+
+    Raises OSError, or ValueError where it is not as it was written.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            note = dict(json.loads(file.metadata()["note"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path.name} is no such file: {error}") from None
+    if note.pop("sha256", None) not in (None, _digest_of(tensors, note)):
+        raise ValueError(f"{path.name} is not as it was written: its SHA-256 differs")
+    return note, tensors
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _digest_of(tensors: dict[str, Tensor], note: Mapping[str, Any]) -> str:
+    return _digest(safetensors.torch.save(tensors) + json.dumps(note).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def save_prior(folder: Path, network: Network, card: Mapping[str, Any]) -> None:
@@ -97,12 +124,20 @@ def save_prior(folder: Path, network: Network, card: Mapping[str, Any]) -> None:
     weights = network.state_dict()
     if isinstance(network, UNet):
         weights = {name: value.bfloat16() for name, value in weights.items()}
-    content = _serialised(weights)
-    digests = {"sha256": hashlib.sha256(content).hexdigest(), "replaces_sha256": None}
-    if (folder / WEIGHTS).is_file():
-        digests["replaces_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    write_atomically(folder / CARD, json.dumps({**card, **digests}, indent=2).encode())
+    content = safetensors.torch.save(_plain(weights), {"note": ""})
+    before = _digest((folder / WEIGHTS).read_bytes()) if (folder / WEIGHTS).is_file() else None
+    _write_card(folder, {**card, "sha256": _digest(content), "replaces_sha256": before})
     write_atomically(folder / WEIGHTS, content)
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    card = json.loads(json.dumps(card))
+    write_atomically(folder / CARD, json.dumps({**card, "sealed": _seal(card)}, indent=2).encode())
+
+
+def _seal(card: Mapping[str, Any]) -> str:
+    numbers = {key: card[key] for key in SEALED if key in card}
+    return _digest(json.dumps(numbers, sort_keys=True).encode())
 
 
 def prior_folders() -> dict[str, Path]:
@@ -133,12 +168,18 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card of a prior's folder."""
     try:
         text = read_text(folder / CARD)
-        typed(Card, text, "it")
+        sealed = typed(Card, text, "it").sealed
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{folder} has no readable {CARD} ({error}); was it made by `tomopilot train`?"
         ) from None
-    return json.loads(text)
+    card = json.loads(text)
+    if sealed not in (None, _seal(card)):
+        raise ValueError(
+            f"{folder / CARD} was changed after it was written: {', '.join(SEALED[:-1])} or {SEALED[-1]} is "
+            "another; fetch the prior again, or take `sealed` out of it if the change was meant"
+        )
+    return card
 
 
 def lineage(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +190,7 @@ def lineage(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def add_to_card(folder: Path, facts: Mapping[str, Any]) -> None:
     """Writes facts about a prior into its card, in place of earlier ones of the same name."""
-    write_atomically(folder / CARD, json.dumps({**read_card(folder), **facts}, indent=2).encode())
+    _write_card(folder, {**read_card(folder), **facts})
 
 
 def take_up_trust(folder: Path, fitted: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
@@ -196,7 +237,7 @@ def _read_weights(path: Path, digests: tuple[str, str | None]) -> dict[str, Tens
         content = read_file(path, LARGEST)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); fetch the prior again") from None
-    if hashlib.sha256(content).hexdigest() not in digests:
+    if _digest(content) not in digests:
         raise ValueError(
             f"{path} is not the file its card describes (SHA-256 differs); fetch the prior again"
         )

@@ -150,10 +150,9 @@ def branched(out: Path, training: Training) -> tuple[Path, Training]:
     for name in (HISTORY, CLOCK):
         if (out / name).is_file():
             write_atomically(final / name, (out / name).read_bytes())
-    _, tensors = read_state(out)
-    note = read_note(out)
+    note, tensors = read_state(out)
     note["training"]["steps"] = steps
-    save_tensors(final / STATE, tensors, json.dumps(note))
+    save_tensors(final / STATE, tensors, note)
     return final, replace(training, steps=steps)
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from tomopilot.nets.build import Network, build_network, fast_precision
 from tomopilot.nets.unet import UNet
 from tomopilot.prior.augment import Slices, random_views, with_tone
-from tomopilot.prior.checkpoint import Prior, save_prior, save_tensors
+from tomopilot.prior.checkpoint import Prior, load_tensors, save_prior, save_tensors
 from tomopilot.prior.denoiser import per_image
 from tomopilot.prior.muon import Muon
 from tomopilot.prior.phase import smooth_phase, with_phase
@@ -154,9 +153,8 @@ class Trainer:
         for kind, optimiser in self.optimisers.items():
             for index, moments in optimiser.state_dict()["state"].items():
                 tensors |= {f"{kind}.{index}.{name}": value for name, value in moments.items()}
-        note = json.dumps({"step": self.step, "training": asdict(self.training)})
-        save_tensors(out / STATE, tensors, note)
         setup = self.training
+        save_tensors(out / STATE, tensors, {"step": self.step, "training": asdict(setup)})
         facts = {
             "network": dict(setup.network),
             **self._nature(),
@@ -205,9 +203,8 @@ def to_network_range(images: Tensor, limits: tuple[float, float]) -> Float[Tenso
 def read_state(out: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Note and tensors of a training's state."""
     try:
-        with safetensors.safe_open(out / STATE, "pt") as file:
-            return json.loads(file.metadata()["note"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        return load_tensors(out / STATE)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{out} holds no training to resume ({error}); start one without --resume") from None
 
 
