@@ -6,6 +6,7 @@ import pytest
 
 from tomopilot.report import markdown
 from tomopilot.report.directions import Asked, agreement, by_chance, directions
+from tomopilot.scan.paired import findings
 
 FACTS = {"version": "0.1.0", "command": "tomopilot compare a.npz::0-1"}
 
@@ -35,7 +36,8 @@ ROWS = [
 
 
 def test_comparison():
-    page = markdown.comparison({**FACTS, "methods": METHODS}, ROWS, ["psnr.png"])
+    summary = {**FACTS, "methods": METHODS, "findings": findings(METHODS, ROWS)}
+    page = markdown.comparison(summary, ROWS, ["psnr.png"])
     assert page.startswith("# Comparison\n") and "\n```\ntomopilot compare a.npz::0-1\n```\n" in page
     assert "2 methods, 2 images, 1 seed, up to 10 measurements" in page and "![psnr](psnr.png)" in page
     assert page.split("\n| ")[1:6] == [

@@ -15,6 +15,7 @@ from tomopilot.report.comparison_page import compare_report
 from tomopilot.report.plots import Pictures
 from tomopilot.report.scan_page import simulate_report
 from tomopilot.report.side_by_side import Estimate, SideBySide
+from tomopilot.scan.paired import findings
 
 SETTINGS = {
     "version": "0.1.0",
@@ -185,6 +186,10 @@ def test_what_was_not_judged_is_a_dash(tmp_path, rng):
     assert "25.5 dB after 2" in page.text
 
 
+def compared(out, methods, rows, summary=SETTINGS, made=None) -> None:
+    compare_report(out, summary | {"methods": methods, "findings": findings(methods, rows)}, rows, made)
+
+
 def test_names_are_escaped(tmp_path, rng):
     name = "<script>alert('$x$')</script>&\""
     summary = SETTINGS | {
@@ -193,9 +198,8 @@ def test_names_are_escaped(tmp_path, rng):
         "images": [one_image(rng, name), one_image(rng, name)],
     }
     simulate_report(tmp_path, summary, [one_picture(rng), one_picture(rng)])
-    compare_report(
-        tmp_path / "compare", summary | {"methods": methods([(name, name)])}, rows_of(methods([(name, name)]))
-    )
+    named = methods([(name, name)])
+    compared(tmp_path / "compare", named, rows_of(named), summary)
     for page in (read(tmp_path), read(tmp_path / "compare")):
         assert_stands_alone(page)
         assert name in page.text
@@ -213,7 +217,7 @@ def test_many_images_are_all_in_the_table(tmp_path, rng):
 
 
 def test_compare(tmp_path):
-    compare_report(tmp_path, SETTINGS | {"methods": methods()}, rows_of(methods()))
+    compared(tmp_path, methods(), rows_of(methods()))
     page = read(tmp_path)
     assert_stands_alone(page)
     assert_pictures(tmp_path, {"psnr.png", "ssim.png", "angles.png"})
@@ -232,7 +236,7 @@ def test_estimates_side_by_side(tmp_path, rng):
     truth = rng.random((16, 16))
     early, late = ([Estimate(name, n, 20.0 + n, truth) for name in ("a", "$b$")] for n in (5, 10))
     made = SideBySide("chip::0", truth, [early, late])
-    compare_report(tmp_path, SETTINGS | {"methods": methods()}, rows_of(methods()), made)
+    compared(tmp_path, methods(), rows_of(methods()), made=made)
     page = read(tmp_path)
     assert_stands_alone(page)
     assert_pictures(tmp_path, {"psnr.png", "ssim.png", "angles.png", "estimates-5.png", "estimates-10.png"})
@@ -244,7 +248,7 @@ def test_compare_of_single_scans_in_rows(tmp_path):
     for method in single:
         method["curve"] = {"5": {"psnr_mean": 27.77, "psnr_two_se": None, "ssim_mean": None, "n": 1}}
     rows = [row for row in rows_of(single) if row["image"] == "chip::0"]
-    compare_report(tmp_path, SETTINGS | {"methods": single, "kind": ROW.words}, rows)
+    compared(tmp_path, single, rows, SETTINGS | {"kind": ROW.words})
     page = read(tmp_path)
     assert "27.77" in page.words and "No bands" in page.text
     assert_pictures(tmp_path, {"psnr.png", "angles.png"})
@@ -253,7 +257,7 @@ def test_compare_of_single_scans_in_rows(tmp_path):
 def test_priors_become_part_of_the_name(tmp_path):
     both = [method | {"prior": prior} for prior in ("chip-128", "lung-128") for method in methods()]
     rows = [row | {"prior": prior} for prior in ("chip-128", "lung-128") for row in rows_of(methods())]
-    compare_report(tmp_path, SETTINGS | {"methods": both}, rows)
+    compared(tmp_path, both, rows)
     assert {"soft + variance (chip-128)", "soft + variance (lung-128)"} <= set(read(tmp_path).words)
 
 

@@ -18,21 +18,20 @@ from tomopilot.report.page import (
 )
 from tomopilot.report.plots import judged, labelled, looks, method_label, number
 from tomopilot.report.side_by_side import Estimate, SideBySide, tiles
-from tomopilot.scan.paired import findings
 from tomopilot.scan.paired import names as names_of
 
 
 def compare_report(out: Path, summary: dict, rows: list[dict], made: SideBySide | None = None) -> None:
     """The page of a comparison, `report.html`, with a PNG beside it of each of its figures.
 
-    summary: `methods` holds the curves, `kind` the words for what was measured
+    summary: `methods` holds the curves, `findings` the contrasts, `kind` the words for what was measured
     rows: those of `results.csv`
     made: of one image by all methods
     """
     several = len({method["prior"] for method in summary["methods"] if method.get("prior")}) > 1
     methods = labelled(summary["methods"])
-    parts = [header("Tomopilot comparison", compare_headline(methods, rows), summary)]
-    parts.append(findings_section(methods, rows))
+    parts = [header("Tomopilot comparison", compare_headline(summary["findings"], methods, rows), summary)]
+    parts.append(findings_section(summary["findings"], methods))
     if made is not None:
         parts += [moment_section(out, made, estimates) for estimates in reversed(made.moments)]
     named = {"psnr": ("PSNR", "PSNR (dB)"), "ssim": ("SSIM", "SSIM")}
@@ -50,9 +49,8 @@ def compare_report(out: Path, summary: dict, rows: list[dict], made: SideBySide 
     write_page(out, "Tomopilot comparison", parts)
 
 
-def compare_headline(methods: dict[str, dict], rows: list[dict]) -> str:
+def compare_headline(found: list[dict], methods: dict[str, dict], rows: list[dict]) -> str:
     """The first contrast in a sentence, and how much was compared."""
-    found = findings([*methods.values()], rows)
     return ". ".join([*map(sentence, found[:1]), extent(methods, rows, bare=not found)])
 
 
@@ -89,13 +87,13 @@ def saved(finding: dict) -> str:
     return f"{100 * abs(finding['saved']):.0f} %"
 
 
-def findings_section(methods: dict[str, dict], rows: list[dict]) -> str:
+def findings_section(findings: list[dict], methods: dict[str, dict]) -> str:
     """Each contrast: measurements to the same quality, dose, and differences on the same images."""
     names = {names_of(method): name for name, method in methods.items()}
     heads = ["Method", "Compared with", "Target (dB)", "Measurements", "Compared: measurements", "Dose saved"]
     heads += ["Better by (dB)", "Image pairs"]
     lines = []
-    for found in findings([*methods.values()], rows):
+    for found in findings:
         (first, second), last = found["measurements"], [*found["difference_db"].items()][-1:]
         count, (apart, error, pairs) = last[0] if last else ("", (None, None, 0))
         lines.append(

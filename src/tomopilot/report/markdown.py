@@ -43,7 +43,7 @@ def comparison(summary: Mapping[str, Any], rows: list[dict[str, Any]], pictures:
     apart = table_of_differences(summary["methods"], rows)
     parts = [
         origin("Comparison", summary),
-        f"{compare_headline(methods, rows)}.",
+        f"{compare_headline(summary['findings'], methods, rows)}.",
         links(pictures),
         "Mean PSNR in dB ± two standard errors over the scans, by number of measurements; "
         "in parentheses, network evaluations.",
