@@ -119,7 +119,9 @@ class Experiment:
                     f"all {len(self.operator)} designs are measured or asked for; nothing is left to ask"
                 )
             taken = self.count_told + len(self.pending)
-            choice = Choice(self.operator, free, taken, self.choosing, tuple(self.told), self.noise)
+            choice = Choice(
+                self.operator, free, taken, self.choosing, tuple(self.told), self.noise, self.data
+            )
             self._decision = self.policy.choose(choice)
         return self._decision
 

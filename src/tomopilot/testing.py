@@ -212,12 +212,15 @@ def check_posterior(posterior: Posterior, data: Data, *, count: int = 2) -> None
 
 def check_policy(policy: Policy, operator: Operator, draws: Draws) -> None:
     """Offers free designs only, down to the last one, and the same ones when asked again."""
-    free = tuple(range(len(operator)))
+    free, data = tuple(range(len(operator))), Data(operator.image_shape)
+    measured, noise = operator.forward(draws.guess[None])[0], Gaussian(0.1)
     while free:
-        choice = Choice(operator, free, len(operator) - len(free), lambda: draws)
+        taken = len(operator) - len(free)
+        choice = Choice(operator, free, taken, lambda: draws, noise=noise, data=data)
         design = policy.choose(choice).design
         assert design in free and design == policy.choose(choice).design
         free = tuple(other for other in free if other != design)
+        data = data.add(operator, design, measured[design], noise)
 
 
 def check_reader(read: Reader, path: Path, images: Sequence[np.ndarray]) -> None:

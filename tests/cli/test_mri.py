@@ -166,7 +166,10 @@ def test_what_does_not_fit_kspace_is_refused(call, brain, tiny, pictures, tmp_pa
 def test_what_does_not_fit_projections_is_refused(call, brain, tiny, pictures, tmp_path):
     for words, message in (
         (("--prior", brain), "'brain' is of complex images, but real ones"),
-        (("--prior", tiny, "--policy", "low-to-high"), "low-to-high is an order of k-space rows"),
+        (
+            ("--prior", tiny, "--policy", "low-to-high"),
+            "low-to-high is for k-space rows; for projections use uniform or random or expert",
+        ),
         (("--prior", tiny, "--posterior", "inpaint"), "inpaint is for k-space rows only"),
     ):
         outcome = call("simulate", f"{pictures}::0", "--out", tmp_path, *words)

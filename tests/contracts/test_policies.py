@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tomopilot.design.acquisition import variance
+from tomopilot.design.expert import Expert
 from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, centre_order, random_order
 from tomopilot.design.trust import Alarm, Watch
 from tomopilot.measure.radon import Radon, half_turn
@@ -17,6 +18,7 @@ POLICIES: list[Policy] = [
     InOrder(random_order(N, seed=3)),
     Greedy(variance, InOrder(bisect_order(N))),
     Greedy(variance, InOrder(range(N)), start=3),
+    Expert(InOrder(bisect_order(N))),
     Guarded(Greedy(variance, InOrder(range(N))), InOrder(bisect_order(N)), Watch(Alarm(0.25, 2.0))),
 ]
 

@@ -14,7 +14,7 @@ from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
-from tomopilot.records import Decision, Draws, Forecast, Told
+from tomopilot.records import Data, Decision, Draws, Forecast, Told
 
 SAME = 1e-5  # radians, within which lines are one
 
@@ -29,6 +29,7 @@ class Choice:
     draw: Callable[[], Draws]  # posterior samples; costs time, so only who needs them calls it
     told: tuple[Told, ...] = ()  # the measurements so far
     noise: Noise | None = None  # of the measurement to come, where it is known
+    data: Data | None = None  # what was measured
 
 
 @runtime_checkable

@@ -164,7 +164,10 @@ def policy(plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = Non
         return InOrder(replayed(name.removeprefix(REPLAY), plan.label(scan.image), operator))
     if name in usual.orders:
         return InOrder(usual.orders[name](operator, plan.seed, plan.start, plan.budget))
-    adaptive = Greedy(SCORES[name], InOrder(usual.opening(operator)), plan.start)
+    opening = InOrder(usual.opening(operator))
+    if name in usual.rules:
+        return usual.rules[name](opening, plan.start)
+    adaptive = Greedy(SCORES[name], opening, plan.start)
     retreat = InOrder(usual.orders["uniform"](operator, plan.seed, 0, plan.budget))
     return Guarded(adaptive, retreat, alarm) if alarm else adaptive
 

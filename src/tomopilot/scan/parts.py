@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tomopilot.design.acquisition import variance
+from tomopilot.design.expert import Expert
 from tomopilot.design.policy import (
+    Policy,
     centre_order,
     centred_bisection,
     equispaced_order,
@@ -131,7 +133,13 @@ class Family:
     order: str  # the best that is fixed before the scan
     opening: Callable[[Operator], list[int]]  # how adaptive scans begin
     orders: Mapping[str, Order] = field(default_factory=dict)
+    rules: Mapping[str, Callable[[Policy, int], Policy]] = field(default_factory=dict)  # from opening, start
     unused: Mapping[str, str] = field(default_factory=dict)  # options it has no use for, and why
+
+    @property
+    def bare_policies(self) -> tuple[str, ...]:
+        """The names of all policies that need no samples."""
+        return (*self.orders, *self.rules)
 
     def check_options(self, name: str, given: Mapping[str, Any]) -> None:
         """Raises on an option that this operator has no use for."""
@@ -179,6 +187,7 @@ OPERATORS = {
             "uniform": lambda operator, *_: uniform_order(operator),
             "random": lambda operator, seed, *_: random_order(len(operator), seed),
         },
+        rules={"expert": Expert},
     ),
     "mri": Family(
         mri,
@@ -207,9 +216,9 @@ OPERATORS = {
 }
 
 
-def fixed() -> tuple[str, ...]:
-    """The names of all orders that are decided before a scan."""
-    return tuple(dict.fromkeys(name for family in OPERATORS.values() for name in family.orders))
+def bare_policies() -> tuple[str, ...]:
+    """The names of all policies that need no samples."""
+    return tuple(dict.fromkeys(name for family in OPERATORS.values() for name in family.bare_policies))
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -288,10 +297,10 @@ class Method:
     def __post_init__(self) -> None:
         pair(self.posterior)
         if not self.policy.startswith(REPLAY):
-            check_names("policy", [self.policy], [*SCORES, *fixed(), f"{REPLAY}FILE"])
+            check_names("policy", [self.policy], [*SCORES, *bare_policies(), f"{REPLAY}FILE"])
         if self.adaptive and not entry(self.chooser).gives_samples:
-            orders = " or ".join(_family_of(entry(self.chooser)).orders)
-            raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {orders}")
+            others = " or ".join(_family_of(entry(self.chooser)).bare_policies)
+            raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {others}")
         if self.prior is None and self.learned:
             raise ValueError(
                 f"{self.posterior} needs a prior; choose one with --prior (`tomopilot priors` lists them)"
@@ -335,10 +344,10 @@ class Method:
             if kind not in (None, usual.kind):
                 fitting = [n for n, other in POSTERIORS.items() if other.kind in (None, usual.kind)]
                 raise ValueError(f"{name} is for {kind}s only; {operator} takes {', '.join(fitting)}")
-        if self.policy in fixed() and self.policy not in usual.orders:
-            other = next(kind.kind for kind in OPERATORS.values() if self.policy in kind.orders)
-            orders = " or ".join(usual.orders)
-            raise ValueError(f"{self.policy} is an order of {other}s; for {usual.kind}s use {orders}")
+        if self.policy in bare_policies() and self.policy not in usual.bare_policies:
+            other = next(kind.kind for kind in OPERATORS.values() if self.policy in kind.bare_policies)
+            others = " or ".join(usual.bare_policies)
+            raise ValueError(f"{self.policy} is for {other}s; for {usual.kind}s use {others}")
 
 
 def _family_of(posterior: Entry) -> Family:
