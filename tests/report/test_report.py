@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -75,7 +76,9 @@ def one_image(rng, name="chip::0", n=3, truth=True, unit="degrees") -> dict:
 
 def one_picture(rng, truth=True, shape=(16, 16), samples=4) -> Pictures:
     draws = rng.random((samples, *shape))
-    return Pictures("chip", rng.random(shape) if truth else None, draws.mean(0), draws.std(0), draws)
+    against = rng.normal(size=shape)
+    shown = Pictures("chip", rng.random(shape) if truth else None, draws.mean(0), draws.std(0), draws)
+    return replace(shown, disagreement=against)
 
 
 def methods(

@@ -100,4 +100,5 @@ def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:
         seen["images"].numpy(),
         None if bare is None else bare.numpy(),
         family(plan.operator).bare,
+        seen["disagreement"].numpy(),
     )

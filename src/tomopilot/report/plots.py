@@ -36,6 +36,7 @@ ORDER_COLOURS = "viridis"  # first measurement dark, last one light
 BLUE, ORANGE = "#0072B2", "#D55E00"
 PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito
 MARKERS = "os^DvP<>"
+CLEAR = 5.0  # standard deviations of noise, at which a disagreement has its full colour
 NUMBERED = 30  # dots with more measurements than this carry no numbers
 
 
@@ -48,6 +49,7 @@ class Pictures:
     uncertainty: h x w, sample standard deviation
     samples: k x h x w
     prior_free: h x w, reconstruction without the prior, where that one is in doubt, by `bare`
+    disagreement: h x w, see `design.disagreement`
     """
 
     name: str
@@ -57,6 +59,7 @@ class Pictures:
     samples: np.ndarray
     prior_free: np.ndarray | None = None
     bare: str = ""
+    disagreement: np.ndarray | None = None
 
 
 class Look(NamedTuple):
@@ -111,7 +114,7 @@ def picture(draw: "Callable[P, Figure]") -> Callable[P, bytes]:
 
 @picture
 def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "Figure":
-    """Truth, estimate, error, uncertainty and up to four samples.
+    """Truth, estimate, error, uncertainty, what the data say against the estimate, and up to four samples.
 
     span: intensities shown as black and white; by default those of the truth, or of the estimate
     """
@@ -127,6 +130,8 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
         tiles += [(f"Without the prior ({pictures.bare})", pictures.prior_free, "grey")]
     if np.isfinite(pictures.uncertainty).any():  # one sample has none
         tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
+    if pictures.disagreement is not None:
+        tiles += [("Data against estimate (noise: 1)", pictures.disagreement, "signed")]
     tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
 
     columns = 3 if pictures.truth is None else 4
@@ -142,6 +147,9 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
             top = float(np.nanpercentile(image, 99.8)) or 1.0
             shown = axes.imshow(image, cmap="magma", vmin=0, vmax=top)
             extend = "max" if np.nanmax(image) > top else "neither"
+        elif kind == "signed":
+            shown = axes.imshow(image, cmap="RdBu_r", vmin=-CLEAR, vmax=CLEAR)
+            extend = "both" if np.nanmax(np.abs(image)) > CLEAR else "neither"
         else:
             shown = axes.imshow(image, cmap="gray", vmin=black, vmax=white)
             extend = "neither"

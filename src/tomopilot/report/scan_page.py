@@ -25,6 +25,10 @@ SURPRISE = (
     '<p class="note">Surprise: squared error of the predicted measurement, over the error expected '
     "from spread and noise; about 1 where the prior holds.</p>"
 )
+AGAINST = (
+    "Data against estimate: the residual, weighted and back-projected, in units of what noise does: "
+    "red where the data ask for more than the estimate has, blue where for less."
+)
 SHOWN = 8  # images with full panels; the table has them all
 COLUMNS = {  # of the table of steps: key -> heading, format
     "psnr": ("PSNR (dB)", ".2f"),
@@ -90,7 +94,7 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: d
                 f"reconstruction-{i}.png",
                 plots.reconstruction(pictures, summary.get("range")),
                 f"Reconstruction of {image['image']}",
-                f"{what} share one grey scale; the largest {tops} may exceed their colour bars.",
+                f"{what} share one grey scale; the largest {tops} may exceed their colour bars. {AGAINST}",
             ),
             '<div class="pair">',
             figure(

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tomopilot.design.disagreement import disagreement
 from tomopilot.experiment import Experiment
 from tomopilot.files.archive import Archive
+from tomopilot.randomness import stream
 from tomopilot.scan.judge import Row
 from tomopilot.scan.parts import family, make
 from tomopilot.scan.plan import Plan, Scan
@@ -49,9 +51,13 @@ def shown_halfway(plan: Plan) -> list[Scan]:
 
 
 def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Tensor]:
-    """The last estimate and its samples and, after an alarm, a reconstruction without the prior."""
-    draws = experiment.draws()
-    found = {"images": draws.images, "guess": draws.guess}
+    """The last estimate, its samples, and what the data say against it.
+
+    After an alarm also a reconstruction without the prior.
+    """
+    draws, rng = experiment.draws(), stream(plan.seed, "disagreement")
+    against = disagreement(experiment.data, draws.guess, rng=rng)
+    found = {"images": draws.images, "guess": draws.guess, "disagreement": against}
     if alarmed:
         bare = make(family(plan.operator).bare).sample(experiment.data, 1, rng=torch.Generator())
         found["without_prior"] = bare.guess
