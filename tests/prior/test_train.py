@@ -10,7 +10,7 @@ from tomopilot.prior import checkpoint, trainer
 from tomopilot.prior.augment import with_tone
 from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior
 from tomopilot.prior.denoiser import Stationary
-from tomopilot.prior.train import branched, clean_images, read_history, train, validate
+from tomopilot.prior.train import HISTORY, branched, clean_images, read_history, train, validate
 from tomopilot.prior.trainer import STATE, Trainer, read_note
 from tomopilot.prior.training import Training
 from tomopilot.report.prior_sheet import likenesses, linear_denoiser, report_prior
@@ -465,3 +465,14 @@ def test_changed_tone_keeps_black_and_white(images):
     torch.testing.assert_close(with_tone(clean, 0.5, rng), clean)
     toned = with_tone(grey, 0.3, rng)[:, 0, 0]
     assert toned.min() < -0.6 < -0.4 < toned.max() and ((toned > -0.5).float().mean() - 0.5).abs() < 0.12
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1", "5", "[5]", '[{"step": 1}]', '[{"step": 1, "validation": {"0": 1}}]']
+)
+def test_a_damaged_history_is_an_empty_one(tmp_path, text):
+    """The picture of the curve is lost, not the training."""
+    (tmp_path / HISTORY).write_text(text)
+    assert read_history(tmp_path) == []
+    (tmp_path / HISTORY).write_text('[{"step": 1, "validation": {"0.1": 0.5}}]')
+    assert read_history(tmp_path) == [{"step": 1, "validation": {"0.1": 0.5}}]

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import BaseModel, FiniteFloat, PositiveFloat
 from torch import Tensor
 
-from tomopilot.disk import write_atomically
+from tomopilot.disk import read_text, typed, write_atomically
 from tomopilot.prior.augment import Slices
 from tomopilot.prior.checkpoint import Prior, load_prior, save_tensors
 from tomopilot.prior.denoiser import Denoiser
@@ -27,6 +28,15 @@ LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # validation noise, for ima
 VALIDATED = 48  # images, spread over those given
 HISTORY, CLOCK = "history.json", "clock.json"
 FINISHED = "final"  # folder of a training's decayed branch, within its own
+
+
+class Entry(BaseModel):
+    """A line of a training's history."""
+
+    step: int
+    images_seen: int = 0
+    seconds: FiniteFloat = 0.0
+    validation: dict[PositiveFloat, PositiveFloat]  # see `validate`
 
 
 def _natural(value: Any) -> bool:
@@ -242,9 +252,11 @@ def _check_images(images: Slices, trainer: Trainer) -> None:
 def read_history(out: Path) -> list[dict[str, Any]]:
     """The validation curve of a training; empty where it is missing or damaged."""
     try:
-        return json.loads((out / HISTORY).read_text())
+        text = read_text(out / HISTORY)
+        typed(list[Entry], text, "it")
     except (OSError, ValueError):
         return []
+    return json.loads(text)
 
 
 def denoising_loss(errors: Mapping[str, float] | None) -> float | None:
