@@ -479,3 +479,27 @@ def test_every_method_is_judged_by_the_range_of_the_study(call, tiny, pictures, 
         scans = json.loads((out / "summary.json").read_text())["images"]
         found.append([(scan["psnr"][2], scan["ssim"][2]) for scan in scans])
     assert found[0] == [pytest.approx(pair, rel=1e-3) for pair in found[1]]
+
+
+def test_a_prescan_is_known_before_and_not_counted(command):
+    plain, known = (
+        read(command("simulate", "--posterior", "tv", "--policy", "uniform", *words))
+        for words in ((), ("--prescan", 8))
+    )
+    (before,), (after,) = plain["images"], known["images"]
+    assert len(after["designs"]) == len(before["designs"]) == BUDGET and known["prescan"] == 8
+    assert after["psnr"][0] > before["psnr"][0] + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--prescan", 7), "expected a divisor of 32, such as 8"),
+        (("--prescan", 64), "a pre-scan of 64 x 64 pixels was asked for, of an image of 32 x 32"),
+        (("--prescan", 0), "prescan is 0; expected 1 to"),
+        (("--operator", "mri", "--prescan", 8), "use for it, as the rows about the centre"),
+    ],
+)
+def test_prescans_that_cannot_be(call, tiny, pictures, tmp_path, words, said):
+    outcome = call("simulate", f"{pictures}::0", "--prior", tiny, "--out", tmp_path / "out", *words)
+    assert outcome.status == 2 and said in outcome.err and not (tmp_path / "out" / "run.db").exists()

@@ -8,6 +8,7 @@ from tomopilot.design.policy import InOrder
 from tomopilot.experiment import Experiment
 from tomopilot.measure import radon
 from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
@@ -50,6 +51,9 @@ OPERATORS: list[Operator] = [
     sharing(9, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
     chunked(8, half_turn(7), kept=True),
     chunked(8, half_turn(7), kept=False),
+    LowRes(8, 4),
+    LowRes(6, 6),
+    LowRes(9, 1),
     Fourier((8, 8)),
     Fourier((7, 8)),
     Fourier((8, 5), torch.tensor([4, 0, 7])),

@@ -83,6 +83,13 @@ def scan_options(
             "the inverse crime."
         ),
     ] = None,
+    prescan: Annotated[
+        int | None,
+        typer.Option(
+            help="Known before the scan: an image of so many pixels along a side, averaged over blocks, with "
+            "1 % noise. It is not counted as a measurement."
+        ),
+    ] = None,
     pixel_size: PixelSize = None,
     at: Annotated[
         str | None,

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.design.policy import Choice, Policy
+from tomopilot.measure.kind import PROJECTION
 from tomopilot.measure.operator import Operator
 from tomopilot.records import Data, Decision
 
@@ -41,12 +42,13 @@ def sharpness(data: Data) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
     Steps to a bin of precision 0 do not count.
     """
     sharp = []
-    for part in data.observations:
+    projections = [part for part in data.observations if part.family.kind is PROJECTION]
+    for part in projections:
         used = part.precision > 0
         pairs = used[..., 1:] & used[..., :-1]
         steps = (pairs * part.known.diff().square()).flatten(1).sum(1)
         sharp.append(steps / pairs.flatten(1).sum(1).clamp(min=1))
-    return torch.cat([part.settings for part in data.observations]), torch.cat(sharp)
+    return torch.cat([part.settings for part in projections]), torch.cat(sharp)
 
 
 def strongest(angles: Float[Tensor, " m"], sharp: Float[Tensor, " m"]) -> list[float]:

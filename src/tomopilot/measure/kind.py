@@ -44,4 +44,5 @@ class Kind:
 
 SETTING = Kind("measurement", "setting", "setting")
 PROJECTION = Kind("projection", "angle", "degrees", period=180.0)
+PRESCAN = Kind("pre-scan", "pre-scan", "pre-scan")
 ROW = Kind("k-space row", "row", "row", picture=magnitude)

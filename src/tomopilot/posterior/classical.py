@@ -1,6 +1,7 @@
 """Reconstructions that need no prior: each is a posterior of one image, for comparison."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Inexact
 from torch import Tensor
 
 from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, filtered_backprojection
 from tomopilot.measure.solve import largest_eigenvalue
@@ -16,18 +18,23 @@ from tomopilot.records import Data, Draws
 
 @dataclass(frozen=True)
 class FilteredBackProjection:
-    """Filtered back-projection of the measured projections."""
+    """Filtered back-projection of the measured projections, or of what they differ by from a pre-scan's."""
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        operator, known, used = _all(data)
-        if not isinstance(operator, Radon):
-            raise ValueError(f"fbp needs parallel-beam projections, but the data come from {operator!r}")
-        seen = used.any(-1)
-        if not bool(seen.any()):  # all masked, or opaque: the image of nothing, as of `TotalVariation`
-            image = torch.zeros(1, *data.image_shape, device=data.device)
-            return Draws(image, image[0])
-        values = filled(known[seen], used[seen])
-        image = filtered_backprojection(operator[seen.nonzero()[:, 0]], values[None])
+        image = torch.zeros(1, *data.image_shape, device=data.device)
+        for part in _families(data):
+            if isinstance(part.operator, LowRes):
+                image += part.operator.enlarged(part.known[None])
+        for operator, known, used, _ in _families(data):
+            if isinstance(operator, LowRes):
+                continue
+            if not isinstance(operator, Radon):
+                raise ValueError(f"fbp needs parallel-beam projections, but the data come from {operator!r}")
+            seen = used.any(-1)
+            if bool(seen.any()):  # else all masked, or opaque: the image of nothing, as of `TotalVariation`
+                chosen = operator[seen.nonzero()[:, 0]]
+                values = filled(known[seen], used[seen]) - chosen.forward(image)[0]
+                image = image + filtered_backprojection(chosen, values[None])
         return Draws(image, image[0])
 
 
@@ -46,9 +53,9 @@ class ZeroFilled:
     """The inverse Fourier transform of the measured k-space rows, all others zero."""
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        operator, known, _ = _all(data)
-        if not isinstance(operator, Fourier):
-            raise ValueError(f"zero-filled needs rows of k-space, but the data come from {operator!r}")
+        (operator, known, _, _), *others = _families(data)
+        if others or not isinstance(operator, Fourier):
+            raise ValueError(f"zero-filled needs rows of k-space alone, but the data come from {operator!r}")
         image = operator.adjoint(known[None])
         return Draws(image, image[0])
 
@@ -57,7 +64,8 @@ class ZeroFilled:
 class TotalVariation:
     """argmin over x >= 0 of |A x - y|^2 / 2 + `weight` TV(x), isotropic, by the primal-dual method.
 
-    Chambolle & Pock 2011, Algorithm 1. `weight` is in units of the unweighted sum of squares of projections.
+    Chambolle & Pock 2011, Algorithm 1. `weight` is in units of the unweighted sum of squares of projections;
+    a pre-scan weighs as much more as its precision is higher.
     """
 
     weight: float = 0.5
@@ -65,38 +73,60 @@ class TotalVariation:
 
     @torch.no_grad()
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        operator, known, seen = _all(data)
-        y, used = known[None], seen.to(known)  # what a masked bin holds is not fitted
+        parts = _families(data)
+        weights = [(part.precision / parts[0].precision) ** 0.5 for part in parts]
+        ys = [weight * part.known[None] for part, weight in zip(parts, weights, strict=True)]
+        used = [part.used.to(y) for part, y in zip(parts, ys, strict=True)]  # masked bins are not fitted
+
+        def forward(x: Tensor) -> list[Tensor]:
+            return [w * part.operator.forward(x) for part, w in zip(parts, weights, strict=True)]
+
+        def adjoint(y: list[Tensor]) -> Tensor:
+            images = [w * part.operator.adjoint(v) for part, w, v in zip(parts, weights, y, strict=True)]
+            return torch.stack(images).sum(0)
+
         x = torch.zeros(1, *data.image_shape, device=data.device)
-        norm = (1.05 * largest_eigenvalue(lambda image: operator.adjoint(operator.forward(image)), x)) ** 0.5
-        ratio = (
-            norm / 8**0.5
-        )  # balances the two parts of K = (A, ratio * gradient), so that |K|^2 <= 2 norm^2
+        norm = (1.05 * largest_eigenvalue(lambda image: adjoint(forward(image)), x)) ** 0.5
+        ratio = norm / 8**0.5  # balances K = (A, ratio * gradient), so that |K|^2 <= 2 norm^2
         step = 0.95 / (norm * 2**0.5)
-        dual, edges, ahead = torch.zeros_like(y), torch.zeros(2, *x.shape, device=x.device), x
+        duals = [torch.zeros_like(y) for y in ys]
+        edges, ahead = torch.zeros(2, *x.shape, device=x.device), x
         for _ in range(self.steps):
-            dual = used * (dual + step * (operator.forward(ahead) - y)) / (1 + step)
+            duals = [
+                mask * (dual + step * (seen - y)) / (1 + step)
+                for mask, dual, seen, y in zip(used, duals, forward(ahead), ys, strict=True)
+            ]
             edges = edges + step * ratio * _differences(ahead)
             edges = edges / (edges.square().sum(0).sqrt() * ratio / self.weight).clamp(min=1)
-            following = x - step * (operator.adjoint(dual) + ratio * _divergence(edges))
+            following = x - step * (adjoint(duals) + ratio * _divergence(edges))
             following = following.clamp(min=0)
             ahead, x = 2 * following - x, following
         return Draws(x, x[0])
 
 
-def _all(data: Data) -> tuple[Operator, Inexact[Tensor, "m *block"], Bool[Tensor, "m *block"]]:
-    """What was measured, under whatever noise: operator, values (0 if masked), and which are not masked."""
-    parts = data.observations
-    families = {id(part.family): part.family for part in parts}
-    if len(families) != 1:
-        raise ValueError(
-            f"expected measurements of one kind, at least one; the data hold {len(families)} kinds"
+class Measured(NamedTuple):
+    """What was measured of one family, under whatever noise."""
+
+    operator: Operator
+    known: Inexact[Tensor, "m *block"]  # 0 if masked
+    used: Bool[Tensor, "m *block"]
+    precision: float  # mean of those that are used
+
+
+def _families(data: Data) -> list[Measured]:
+    """The measurements, a pre-scan last; raises ValueError where there are none."""
+    if not data.observations:
+        raise ValueError("nothing was measured; expected at least one projection or row")
+    found = []
+    for family in dict.fromkeys(part.family for part in data.observations):
+        parts = [part for part in data.observations if part.family is family]
+        settings, known, precision = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("settings", "known", "precision")
         )
-    (family,) = families.values()
-    settings, known, precision = (
-        torch.cat([getattr(part, name) for part in parts]) for name in ("settings", "known", "precision")
-    )
-    return family.at(settings), known, precision > 0
+        used = precision > 0
+        mean = precision[used].mean().item() if bool(used.any()) else 1.0
+        found.append(Measured(family.at(settings), known, used, mean))
+    return sorted(found, key=lambda part: isinstance(part.operator, LowRes))
 
 
 def _differences(x: Float[Tensor, "b h w"]) -> Float[Tensor, "2 b h w"]:

@@ -61,10 +61,18 @@ class Parts:
     peak: float  # intensity range of the images
 
 
-def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise, span: float = 1.0) -> Parts:
+def assemble(
+    plan: Plan,
+    scan: Scan,
+    operator: Operator,
+    noise: Noise,
+    span: float = 1.0,
+    known: Data | None = None,
+) -> Parts:
     """The parts of a scan of whatever `operator` measures.
 
     span: intensity range of the images, where no method of the plan has a prior that states one
+    known: what was measured before the scan
     """
     method = scan.method
     prior = prior_of(method, plan.device)
@@ -83,7 +91,7 @@ def assemble(plan: Plan, scan: Scan, operator: Operator, noise: Noise, span: flo
         until = either(until, wanted)
     experiment = Experiment(
         operator, noise, estimator, chosen,
-        scout=None if alike else chooser, count=plan.count, seed=plan.seed,
+        scout=None if alike else chooser, count=plan.count, seed=plan.seed, data=known,
     )  # fmt: skip
     return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
 

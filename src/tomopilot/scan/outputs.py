@@ -33,7 +33,8 @@ COLUMNS = (
     "estimate_evaluations", "expected_rmse", "surprise",
 )  # fmt: skip
 FACTS = (
-    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "seed", "device"
+    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan", "seed",
+    "device",
 )  # fmt: skip
 LISTS = (
     "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",

@@ -211,6 +211,7 @@ OPERATORS = {
             "angles": "the image itself says which rows of k-space there are",
             "bins": "k-space has no detector",
             "finer": "k-space is not projected",
+            "prescan": "the rows about the centre are its pre-scan (--start)",
         },
     ),
 }

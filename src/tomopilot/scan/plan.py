@@ -22,6 +22,7 @@ SIZES = {  # least and most that can be meant
     "finer": (1, 16),
     "count": (1, 10_000),
     "start": (0, 10_000),
+    "prescan": (1, 2**15),
     "workers": (1, 256),
 }
 
@@ -51,6 +52,7 @@ class Plan:
     at: tuple[int, ...] | None = None  # judge after these many measurements only
     seed: int = 0
     device: str = "cpu"
+    prescan: int | None = None  # pixels along a side of a low-resolution image that is known before
     pixel_size: float | None = None  # metres, of all images, whatever their files say
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -58,7 +60,7 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a scan needs at least one image and one method")
-        for name in ("angles", "bins", "finer", "count", "start"):
+        for name in ("angles", "bins", "finer", "count", "start", "prescan"):
             check_size(name, getattr(self, name))
         if self.budget < 1:
             raise ValueError(f"the budget is {self.budget} measurements; expected at least 1")

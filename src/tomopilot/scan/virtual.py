@@ -10,12 +10,14 @@ from tomopilot.design.trust import Trust
 from tomopilot.files.images import NamedImage, read_images
 from tomopilot.measure.fourier import to_channels
 from tomopilot.measure.kind import ROW
+from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import in_range
 from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.randomness import stream
+from tomopilot.records import Data
 from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
 from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
@@ -25,6 +27,7 @@ from tomopilot.simulate.instrument import Simulated
 
 FIRST = 8  # measurements that the noise is compared with
 DROWNED = 1e-3  # signal to noise below which noise is a mistake
+PRESCANNED = 0.01  # noise of a pre-scan, of its root mean square
 PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
 
 
@@ -47,8 +50,19 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
     name = plan.label(scan.image)
     instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer, name=name)
     span = (image.shown.max() - image.shown.min()).item() or 1.0
-    parts = assemble(plan, scan, operator, noise, span)
+    parts = assemble(plan, scan, operator, noise, span, prescan(plan, truth, name))
     return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
+
+
+def prescan(plan: Plan, truth: Tensor, name: str) -> Data | None:
+    """What a low-resolution image shows of the truth before the scan, where the plan has one."""
+    if plan.prescan is None:
+        return None
+    operator = LowRes(len(truth), plan.prescan).to(truth.device)
+    (clean,) = operator.forward(truth[None])[0]
+    noise = Gaussian(PRESCANNED * clean.square().mean().sqrt().item(), floor=1e-6)
+    seen = noise.sample(clean, rng=stream(plan.seed, "prescan", name))
+    return Data(operator.image_shape, truth.device).add(operator, 0, seen, noise)
 
 
 def image_of(plan: Plan, spec: str) -> NamedImage:
@@ -70,6 +84,8 @@ def check(plan: Plan) -> list[Look]:
 def _check_scans(plan: Plan, spec: str) -> Look:
     image = image_of(plan, spec)
     operator = operator_of(plan, image)
+    if plan.prescan is not None:
+        LowRes(len(image.pixels), plan.prescan)
     if plan.budget > len(operator):
         raise ValueError(
             f"the budget is {plan.budget} measurements, but {operator!r} of {spec} has "
