@@ -483,7 +483,7 @@ def test_every_method_is_judged_by_the_range_of_the_study(call, tiny, pictures, 
 
 def test_a_prescan_is_known_before_and_not_counted(command):
     plain, known = (
-        read(command("simulate", "--posterior", "tv", "--policy", "uniform", *words))
+        summary_of(command("simulate", "--posterior", "tv", "--policy", "uniform", *words))
         for words in ((), ("--prescan", 8))
     )
     (before,), (after,) = plain["images"], known["images"]
