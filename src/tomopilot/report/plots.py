@@ -260,15 +260,19 @@ def curves(methods: dict[str, dict], metric: str, label: str, *, ideal: float | 
     for (name, method), look in zip(methods.items(), looks(methods).values(), strict=True):
         if not (points := judged(method, metric)):
             continue
-        counts, mean, error = np.array([(n, m, 0 if e is None else e) for n, m, e in points]).T
-        axes.fill_between(counts, mean - error, mean + error, color=look.colour, alpha=0.15, linewidth=0)
-        axes.plot(
-            counts, mean, look.dash, color=look.colour, marker=look.marker, markersize=3.5, label=plain(name)
-        )
+        band(axes, points, look).set_label(plain(name))
     axes.set(xlabel="measurements", ylabel=label)
     axes.xaxis.set_major_locator(integer_ticks(8))
     figure.legend(loc="outside right upper")
     return figure
+
+
+def band(axes: Any, points: Sequence[tuple[int, float, float | None]], look: Look) -> Any:
+    """A line through the means, in a band of its errors; returns the line."""
+    counts, mean, error = np.array([(n, m, 0 if e is None else e) for n, m, e in points]).T
+    axes.fill_between(counts, mean - error, mean + error, color=look.colour, alpha=0.15, linewidth=0)
+    (line,) = axes.plot(counts, mean, look.dash, color=look.colour, marker=look.marker, markersize=3.5)
+    return line
 
 
 @picture

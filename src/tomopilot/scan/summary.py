@@ -36,7 +36,7 @@ def curve(rows: list[Row]) -> dict[str, dict[str, float | None]]:
     for count in sorted({row["count"] for row in rows if row["psnr"] is not None}):
         judged = [row for row in rows if row["count"] == count and row["psnr"] is not None]
         point: dict[str, float | None] = {"n": len(judged)}
-        for metric in ("psnr", "ssim", "estimate_seconds"):
+        for metric in ("psnr", "ssim", "rmse", "estimate_seconds"):
             values = [row[metric] for row in judged if row[metric] is not None]
             point[f"{metric}_mean"], point[f"{metric}_two_se"] = mean_and_two_se(values)
         points[str(count)] = point
