@@ -1,0 +1,129 @@
+"""Linearised deep image prior: a network's fit, and the Gaussian posterior of its weights about it."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tomopilot.nets.dip import DeepImagePrior
+from tomopilot.posterior.fit import Adam, Picture, check, fit, last, level, rough
+from tomopilot.posterior.linear import LinearModel, Solved, solve
+from tomopilot.records import Data, Draws
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What goes on from draw to draw."""
+
+    weights: Float[Tensor, "1 p"]  # of the network
+    variances: Float[Tensor, " blocks"]  # of its weights, one a convolution
+    level: Float[Tensor, ""]  # of the image, as it was when the network was new
+    measured: Int[Tensor, ""]  # blocks that it was fitted to
+    since: Int[Tensor, ""]  # how many there were when it was new
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """The linearised Laplace approximation of a deep image prior (Barbano et al. 2022, Antoran et al. 2023).
+
+    A network is fitted to the data: misfit + `smooth` TV / level, by `steps` of Adam. About its weights it is
+    linear: image = fitted + J (w - fitted w), w Gaussian of mean 0 with one variance per convolution. The
+    variances make the data likely, by `climbs` steps of `probes` samples at first, and one after each draw.
+    Estimate and samples are mean and samples of this model given the data, exact up to `solves` conjugate
+    gradients that are preconditioned by the `rank` largest directions. The noise is the data's own.
+
+    A later draw continues from weights and variances, with `again` steps for each new measurement, but not
+    more than `steps`. `refit` measurements after the network was new, it starts anew; 0 never does.
+    """
+
+    steps: int = 1500
+    again: int = 150
+    refit: int = 0
+    rate: float = 3e-3
+    smooth: float = 3.0
+    width: int = 16
+    climbs: int = 3
+    probes: int = 3
+    solves: int = 50
+    rank: int = 250
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            whole={
+                "steps": 1,
+                "width": 1,
+                "probes": 1,
+                "solves": 1,
+                "rank": 1,
+                "again": 0,
+                "refit": 0,
+                "climbs": 0,
+            },
+        )
+        check(self, real=("rate", "smooth"))
+
+    def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
+        state = None if previous is None else State(**previous.carry)
+        fresh = state is None or (self.refit and len(data) - int(state.since) >= self.refit)
+        if state is None or fresh:
+            state, steps = self._new(data, rng), self.steps
+        else:
+            steps = min(self.steps, self.again * (len(data) - int(state.measured)))
+        net = DeepImagePrior(data.image_shape, state.level.item(), self.width)
+        picture = partial(net, seen=rough(data))
+        weights = self._fitted(picture, data, state, steps, rng)
+        variances = _squares(net, weights) if fresh else state.variances
+        model = linearised(picture, weights, net.block.to(weights.device), variances)
+        for _ in range(self.climbs if fresh else 0):
+            model = self._solved(model, data, self.probes, rng).improved(model)
+        solved = self._solved(model, data, count, rng)
+        following = solved.improved(model).variances
+        state = State(weights, following, state.level, torch.tensor(len(data)), state.since)
+        return Draws(solved.mean + solved.deviations, solved.mean, carry=vars(state))
+
+    def _new(self, data: Data, rng: torch.Generator) -> State:
+        """A network before any fit."""
+        size, measured = level(rough(data)), torch.tensor(len(data))
+        net = DeepImagePrior(data.image_shape, size.item(), self.width)
+        weights = net.start(1, rng=rng).to(data.device)
+        return State(weights, _squares(net, weights), size, measured, measured)
+
+    def _fitted(
+        self, picture: Picture, data: Data, state: State, steps: int, rng: torch.Generator
+    ) -> Float[Tensor, "1 p"]:
+        rule, smooth, every = Adam(self.rate, steps), self.smooth / state.level.item(), max(1, len(data))
+        path = fit(data, picture, state.weights, rule, steps=steps, batch=every, smooth=smooth, rng=rng)
+        return last(path, state.weights)
+
+    def _solved(self, model: LinearModel, data: Data, count: int, rng: torch.Generator) -> Solved:
+        return solve(model, data, count, steps=self.solves, rank=self.rank, rng=rng)
+
+
+def linearised(
+    picture: Picture,
+    weights: Float[Tensor, "1 p"],
+    block: Int[Tensor, " p"],
+    variances: Float[Tensor, " blocks"],
+) -> LinearModel:
+    """picture(w) = picture(weights) + J (w - weights), to first order; J is recorded once."""
+    with torch.enable_grad():
+        weights = weights.detach().requires_grad_()
+        x = picture(weights)
+        cotangent = torch.zeros_like(x, requires_grad=True)
+        (pulled,) = torch.autograd.grad(x, weights, cotangent, create_graph=True)
+
+    def pull(image: Tensor) -> Tensor:
+        return torch.autograd.grad(x, weights, image[None], retain_graph=True)[0][0]
+
+    def push(direction: Tensor) -> Tensor:  # J^T is linear, so J is its derivative's transpose
+        return torch.autograd.grad(pulled, cotangent, direction[None], retain_graph=True)[0][0]
+
+    return LinearModel((x - push(weights[0].detach())).detach()[0], push, pull, block, variances)
+
+
+def _squares(net: DeepImagePrior, weights: Float[Tensor, "1 p"]) -> Float[Tensor, " blocks"]:
+    """Mean square of the weights of each convolution."""
+    return torch.stack([part.square().mean() for part in weights[0].split(net.sizes)])
