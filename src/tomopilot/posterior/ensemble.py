@@ -49,7 +49,7 @@ class _Fits:
     ) -> tuple[State, int]:
         """Where the fits are, the first of which is the estimate's, and how many steps they need."""
         if previous is not None and len(previous.carry["weights"]) == fits:
-            state = State(**previous.carry)
+            state = State(**{name: value.to(data.device) for name, value in previous.carry.items()})
             return state, min(self.steps, self.again * (len(data) - int(state.measured.item())))
         size = level(rough(data))
         if self.network:

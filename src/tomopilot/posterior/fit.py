@@ -112,7 +112,7 @@ def total_variation(x: Float[Tensor, "k *stack h w"]) -> Float[Tensor, " k"]:
 def rough(data: Data) -> Float[Tensor, "*image"]:
     """The image of least squares, by a few conjugate gradients from 0; 0 where nothing was measured."""
     blank = torch.zeros(1, *data.image_shape, device=data.device)
-    return conjugate_gradients(data.normal, -data.gradient(blank), blank, ROUGH)[0]
+    return conjugate_gradients(data.normal, -data.gradient(blank), blank, ROUGH, 1e-5)[0]
 
 
 def level(image: Float[Tensor, "*image"]) -> Float[Tensor, ""]:

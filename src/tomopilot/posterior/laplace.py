@@ -75,7 +75,7 @@ class Laplace:
         net = DeepImagePrior(data.image_shape, state.level.item(), self.width)
         picture = partial(net, seen=rough(data))
         weights = self._fitted(picture, data, state, steps, rng)
-        variances = _squares(net, weights) if fresh else state.variances
+        variances = _squares(net, weights) if fresh else state.variances.to(weights)
         model = linearised(picture, weights, net.block.to(weights.device), variances)
         for _ in range(self.climbs if fresh else 0):
             model = self._solved(model, data, self.probes, rng).improved(model)
@@ -95,8 +95,9 @@ class Laplace:
         self, picture: Picture, data: Data, state: State, steps: int, rng: torch.Generator
     ) -> Float[Tensor, "1 p"]:
         rule, smooth, every = Adam(self.rate, steps), self.smooth / state.level.item(), max(1, len(data))
-        path = fit(data, picture, state.weights, rule, steps=steps, batch=every, smooth=smooth, rng=rng)
-        return last(path, state.weights)
+        start = state.weights.to(data.device)
+        path = fit(data, picture, start, rule, steps=steps, batch=every, smooth=smooth, rng=rng)
+        return last(path, start)
 
     def _solved(self, model: LinearModel, data: Data, count: int, rng: torch.Generator) -> Solved:
         return solve(model, data, count, steps=self.solves, rank=self.rank, rng=rng)
