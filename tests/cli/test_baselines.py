@@ -1,4 +1,4 @@
-"""The paper's baselines choose for themselves, go on where they were stopped, and say what they are not for."""
+"""The paper's baselines choose for themselves, go on where they were stopped, and say what they cannot do."""
 
 import json
 import sqlite3

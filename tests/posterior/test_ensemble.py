@@ -68,7 +68,8 @@ def test_bootstrap_differs_most_where_least_was_measured():
 def test_swag_is_spread_by_its_batches():
     """One batch is gone down without a turn, and its end is one image; several contradict each other."""
     data = measured(*range(20))
-    whole, parts = (drawn(Swag(steps=600, batch=size, relaxation=1.9), data).images.std(0).mean() for size in (20, 4))
+    swags = (Swag(steps=600, batch=size, relaxation=1.9) for size in (20, 4))
+    whole, parts = (drawn(swag, data).images.std(0).mean() for swag in swags)
     assert whole < 0.5 * parts and parts > 1e-3
     assert drawn(Swag(), data).guess.equal(drawn(Swag(), data).images.mean(0))
 

@@ -40,7 +40,7 @@ class _Fits:
     rate: float = 3e-3
 
     def __post_init__(self) -> None:
-        check(self, whole={"steps": 1, "again": 0, "batch": 1, "width": 1}, real=("rate",))
+        check(self, counts=("steps", "batch", "width"), maybe=("again",), real=("rate",))
         if not 0 < self.relaxation < 2:
             raise ValueError(f"relaxation is {self.relaxation}; gradient steps converge above 0 and below 2")
 
@@ -100,7 +100,7 @@ class Swag(_Fits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, whole={"every": 1})
+        check(self, counts=("every",))
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
         state, steps = self._begin(data, 1, rng, previous)

@@ -1,6 +1,6 @@
 """Fits of images to data by stochastic gradients, several at once: of their pixels, or of networks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -129,11 +129,13 @@ def last(iterates: Iterator[Tensor], start: Tensor) -> Tensor:
     return found
 
 
-def check(part: object, whole: Mapping[str, int] = {}, real: Sequence[str] = ()) -> None:
-    """Raises on an option that is not a whole number of at least so much, or not a finite number from 0."""
+def check(
+    part: object, *, counts: Sequence[str] = (), maybe: Sequence[str] = (), real: Sequence[str] = ()
+) -> None:
+    """Raises on an option that is not a whole number from 1 (`counts`) or 0 (`maybe`), or not finite."""
     name = type(part).__name__.lower()
-    for option, least in whole.items():
-        value = getattr(part, option)
+    for option in (*counts, *maybe):
+        value, least = getattr(part, option), int(option in counts)
         if type(value) is not int or value < least:
             raise ValueError(f"{option} of {name} is {value!r}; expected a whole number, {least} or more")
     for option in real:

@@ -1,5 +1,6 @@
 """Linearised deep image prior: a network's fit, and the Gaussian posterior of its weights about it."""
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,28 +51,14 @@ class Laplace:
     rank: int = 250
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            whole={
-                "steps": 1,
-                "width": 1,
-                "probes": 1,
-                "solves": 1,
-                "rank": 1,
-                "again": 0,
-                "refit": 0,
-                "climbs": 0,
-            },
-        )
-        check(self, real=("rate", "smooth"))
+        counts, maybe = ("steps", "width", "probes", "solves", "rank"), ("again", "refit", "climbs")
+        check(self, counts=counts, maybe=maybe, real=("rate", "smooth"))
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
-        state = None if previous is None else State(**previous.carry)
-        fresh = state is None or (self.refit and len(data) - int(state.since) >= self.refit)
-        if state is None or fresh:
-            state, steps = self._new(data, rng), self.steps
-        else:
-            steps = min(self.steps, self.again * (len(data) - int(state.measured)))
+        earlier = None if previous is None else State(**previous.carry)
+        fresh = earlier is None or 0 < self.refit <= len(data) - int(earlier.since)
+        state = self._new(data, rng) if earlier is None or fresh else earlier
+        steps = self.steps if fresh else min(self.steps, self.again * (len(data) - int(state.measured)))
         net = DeepImagePrior(data.image_shape, state.level.item(), self.width)
         picture = partial(net, seen=rough(data))
         weights = self._fitted(picture, data, state, steps, rng)
@@ -89,7 +76,7 @@ class Laplace:
         size, measured = level(rough(data)), torch.tensor(len(data))
         net = DeepImagePrior(data.image_shape, size.item(), self.width)
         weights = net.start(1, rng=rng).to(data.device)
-        return State(weights, _squares(net, weights), size, measured, measured)
+        return State(weights, torch.zeros(len(net.sizes)), size, measured, measured)
 
     def _fitted(
         self, picture: Picture, data: Data, state: State, steps: int, rng: torch.Generator
@@ -109,20 +96,17 @@ def linearised(
     block: Int[Tensor, " p"],
     variances: Float[Tensor, " blocks"],
 ) -> LinearModel:
-    """picture(w) = picture(weights) + J (w - weights), to first order; J is recorded once."""
-    with torch.enable_grad():
-        weights = weights.detach().requires_grad_()
-        x = picture(weights)
-        cotangent = torch.zeros_like(x, requires_grad=True)
-        (pulled,) = torch.autograd.grad(x, weights, cotangent, create_graph=True)
+    """picture(w) = picture(weights) + J (w - weights), to first order."""
 
-    def pull(image: Tensor) -> Tensor:
-        return torch.autograd.grad(x, weights, image[None], retain_graph=True)[0][0]
+    def image(w: Float[Tensor, " p"]) -> Float[Tensor, "*image"]:
+        return picture(w[None])[0]
 
-    def push(direction: Tensor) -> Tensor:  # J^T is linear, so J is its derivative's transpose
-        return torch.autograd.grad(pulled, cotangent, direction[None], retain_graph=True)[0][0]
-
-    return LinearModel((x - push(weights[0].detach())).detach()[0], push, pull, block, variances)
+    at = weights[0].detach()
+    fitted, pull, *_ = torch.func.vjp(image, at)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer, about itself
+        _, push = torch.func.linearize(image, at)
+    return LinearModel(fitted - push(at), push, lambda x: pull(x)[0], block, variances)
 
 
 def _squares(net: DeepImagePrior, weights: Float[Tensor, "1 p"]) -> Float[Tensor, " blocks"]:
