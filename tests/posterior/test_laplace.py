@@ -159,6 +159,13 @@ def test_without_data_it_is_its_prior(rng):
     assert bool(draws.images.isfinite().all()) and bool((draws.images.std(0) > 0).any())
 
 
+def test_data_that_are_all_masked_say_nothing(rng):
+    values = known().data.observations[0].values[0]
+    data = Data((SIZE, SIZE)).add(RADON, 0, values, Masked(NOISE, range(SIZE)))
+    draws = TINY.sample(data, 3, rng=rng)
+    assert bool(draws.images.isfinite().all()) and bool((draws.images.std(0) > 0).any())
+
+
 BAD = {
     "laplace(steps=0)": "steps of laplace is 0; expected a whole number, 1 or more",
     "laplace(again=-1)": "again of laplace is -1; expected a whole number, 0 or more",

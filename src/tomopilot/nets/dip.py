@@ -15,10 +15,11 @@ SLOPE = 0.2  # of the rectifier below 0
 
 @dataclass(frozen=True)
 class DeepImagePrior:
-    """A small U-Net that draws one image from a fixed noise image (Ulyanov et al. 2018), k of them at once.
+    """A small U-Net that draws one image (Ulyanov et al. 2018), k of them at once.
 
-    Its weights are one vector, so an image is a function of a vector: `net(weights)`, (k, p) -> (k, *image).
-    `shape` is (h, w), or (channels, h, w). One scale is half as wide as the one before; `skips` are the
+    Its weights are one vector: `net(weights, seen)` is a function from (k, p) to (k, *image).
+    What it draws from is a rough image, as Barbano et al. 2022 do, and weak noise that is always the same.
+    `shape` is (h, w), or (channels, h, w). Each scale has half the pixels of the one before; `skips` are the
     channels that skip the coarser scales, from the finest (Barbano et al. 2022: 0, 4, 4). `level` is the
     image value that the untrained network is around: it scales all values. Images are positive or not.
     """

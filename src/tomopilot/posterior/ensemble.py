@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import torch
 from jaxtyping import Float, Int
@@ -107,9 +108,7 @@ class Swag(_Fits):
         picture, rule = self._kind(data, state)
         end = steps + count * self.every
         path = fit(data, picture, state.weights, rule, steps=end, batch=self.batch, rng=rng)
-        weights = [
-            found for step, found in enumerate(path, 1) if step > steps and (step - steps) % self.every == 0
-        ]
+        weights = list(islice(path, steps + self.every - 1, None, self.every))
         with torch.no_grad():
             images = torch.cat([picture(found) for found in weights])
         carry = State(weights[-1], state.level, torch.tensor(len(data)))

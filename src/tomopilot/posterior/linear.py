@@ -28,7 +28,8 @@ class Whitened:
 
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *image"]:
         pairs = zip(self.parts, self.roots, y.split(self.sizes, 1), strict=True)
-        return sum(p.operator.adjoint(root.to(y) * v.unflatten(1, root.shape)) for p, root, v in pairs)  # pyright: ignore
+        back = [p.operator.adjoint(root.to(y) * v.unflatten(1, root.shape)) for p, root, v in pairs]
+        return torch.stack(back).sum(0)
 
     def values(self, like: Tensor) -> Float[Tensor, " m"]:
         pairs = zip(self.parts, self.roots, strict=True)
@@ -63,9 +64,8 @@ class LinearModel:
     def energies(self, x: Float[Tensor, "b *image"]) -> Float[Tensor, "b blocks"]:
         """x^T J_g S_g J_g^T x of each block g."""
         squares = torch.stack([self.pull(one).square() for one in x])
-        return (
-            squares.new_zeros(len(x), len(self.variances)).index_add(1, self.block, squares) * self.variances
-        )
+        sums = squares.new_zeros(len(x), len(self.variances)).index_add(1, self.block, squares)
+        return sums * self.variances
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +109,10 @@ def solve(
 
     halve = _preconditioner(seen, y, rank, rng)
     start = torch.zeros_like(y)
-    u = halve(
-        conjugate_gradients(lambda v: halve(seen(halve(v)) + halve(v)), halve(y), start, steps, TOLERANCE)
+    solution = conjugate_gradients(
+        lambda v: halve(seen(halve(v)) + halve(v)), halve(y), start, steps, TOLERANCE
     )
-    back = white.adjoint(u)
+    back = white.adjoint(halve(solution))
     moved = model.covariance(back)
     return Solved(model.offset + moved[0], x - moved[1:], model.energies(back))
 
@@ -131,6 +131,8 @@ def _preconditioner(
     values, turn = torch.linalg.eigh((basis.T @ image + image.T @ basis) / 2)
     good = values > torch.finfo(like.dtype).eps * values.max()
     root = image @ (turn[:, good] / values[good].sqrt())
+    if not root.numel():  # nothing is seen, as with data that are all masked
+        return lambda v: v
     directions, found, _ = torch.linalg.svd(root, full_matrices=False)
     largest = found.square() + 1
     shrink = ((largest.min() / largest).sqrt() - 1).to(like)
