@@ -12,6 +12,7 @@ from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.ensemble import Bootstrap, Swag
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
 from tomopilot.posterior.guidance.inpaint import Inpaint
@@ -19,6 +20,7 @@ from tomopilot.posterior.guidance.moments import Moments
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.inflated import Inflated
+from tomopilot.posterior.laplace import Laplace
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.records import Data
@@ -37,12 +39,20 @@ OF_PROJECTIONS = [
     Inflated(DiffusionPosterior(PRIOR, Prox(), FEW), {1: 2.0}),
     FilteredBackProjection(),
     TotalVariation(0.1, steps=20),
+    Bootstrap(steps=10),
+    Bootstrap(steps=3, network=True, width=2),
+    Swag(steps=10, every=2),
+    Swag(steps=3, every=1, network=True, width=2),
+    Laplace(steps=5, width=2, climbs=1, solves=5, rank=5),
 ]
 POSTERIORS: list[tuple[Posterior, Operator]] = [
     *((posterior, operator) for posterior in OF_PROJECTIONS for operator in (ONE, FIVE)),
     (DiffusionPosterior(COMPLEX, Inpaint(), FEW), ROWS),
     (DiffusionPosterior(COMPLEX, Prox(), FEW), ROWS),
     (ZeroFilled(), ROWS),
+    (Bootstrap(steps=10), ROWS),
+    (Bootstrap(steps=3, network=True, width=2), ROWS),
+    (Swag(steps=10, every=2), ROWS),
 ]
 
 

@@ -10,7 +10,10 @@ import typer
 
 from tomopilot.units import length
 
-KNOWN = "auto, soft, hard, dps, prox, moments, fbp, tv (mri: inpaint, zero-filled), soft(steps=20), or a:b"
+KNOWN = (
+    "auto, soft, hard, dps, prox, moments, swag, bootstrap, laplace, fbp, tv (mri: inpaint, zero-filled), "
+    "soft(steps=20), or a:b"
+)
 FEW = tuple(5 * 2**i for i in range(20))  # measurements to judge at
 ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
 

@@ -28,6 +28,8 @@ def conjugate_gradients(
         product = apply(direction)
         curvature = inner(direction, product)
         running = (energy > target) & (curvature > 0)
+        if tolerance and not bool(running.any()):
+            break
         step = torch.where(running, energy / curvature.where(running, torch.ones_like(curvature)), 0.0)
         x = x + _column(step, x) * direction
         residual = residual - _column(step, x) * product

@@ -26,12 +26,14 @@ from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
+from tomopilot.posterior.ensemble import Bootstrap, Swag
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
 from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.moments import Moments
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
+from tomopilot.posterior.laplace import Laplace
 from tomopilot.posterior.posterior import Guidance, Posterior
 from tomopilot.prior.schedule import ddpm, logarithmic
 
@@ -106,6 +108,9 @@ POSTERIORS = {
     "scout-inpaint": Entry(scout(Inpaint), kind=ROW.name),
     "fbp": Entry(FilteredBackProjection, needs_prior=False, gives_samples=False, kind=PROJECTION.name),
     "tv": Entry(TotalVariation, needs_prior=False, gives_samples=False, kind=PROJECTION.name),
+    "swag": Entry(Swag, needs_prior=False),
+    "bootstrap": Entry(Bootstrap, needs_prior=False),
+    "laplace": Entry(Laplace, needs_prior=False, kind=PROJECTION.name),
     "zero-filled": Entry(ZeroFilled, needs_prior=False, gives_samples=False, kind=ROW.name),
 }
 SCORES = {"variance": variance}  # what adaptive policies maximise
