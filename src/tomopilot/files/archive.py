@@ -47,10 +47,10 @@ class Archive:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(path)
         try:
             self.connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self.connection.execute(f"pragma journal_mode = {'wal' if is_own(path) else 'delete'}")
+            self.connection.execute(f"pragma journal_mode = {'wal' if is_own(self.path) else 'delete'}")
             self.connection.execute("pragma synchronous = extra")
             self.connection.executescript(SCHEMA)
             (health,) = self.connection.execute("pragma quick_check(1)").fetchone()

@@ -11,6 +11,8 @@ from typing import Any
 
 from tomopilot.scan.parts import part
 
+MINUTES = 60  # that a job may take, where nothing is said
+SECONDS = 60.0  # that the scheduler has to answer
 PAUSE = 1.0  # seconds between two looks at what jobs left
 LOOKS = 30  # of them between two looks at the queue
 OPTIONS = {  # of slurm(...), by their names in submitit
@@ -34,14 +36,28 @@ def slurm(text: str, folder: Path) -> Executor:
     except ImportError:
         raise ValueError("--on slurm needs the package submitit: pip install 'tomopilot[cluster]'") from None
     logging.getLogger("submitit").setLevel(logging.ERROR)  # standard output is for results
+    if cluster == "slurm":
+        _ping()
     try:
         auto = AutoExecutor(folder, cluster=cluster)
-        auto.update_parameters(**{OPTIONS[name]: value for name, value in options.items()})
+        asked = {OPTIONS[name]: value for name, value in options.items()}
+        auto.update_parameters(**{"timeout_min": MINUTES, **asked})
     except (RuntimeError, ValueError, TypeError, AssertionError, NameError) as error:
-        raise OSError(
-            f"no SLURM takes jobs here ({error}); run the command where sbatch does, or use --on local:N"
-        ) from None
+        raise ValueError(f"--on is 'slurm{text}', which submitit does not accept: {error}") from None
     return Slurm(auto)
+
+
+def _ping() -> None:
+    """Raises where no scheduler answers."""
+    try:
+        asked = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=SECONDS)
+        said = asked.stderr if asked.returncode else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = error
+    if said is not None:
+        raise OSError(
+            f"no SLURM answers here ({said}); run the command where sbatch works, or use --on local:N"
+        )
 
 
 class Slurm(Executor):
