@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 PARTIAL = ".partial"
+MOUNTS = Path("/proc/mounts")
+OWN = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay"}  # never shared
 TEXT = 64 * 2**20  # bytes of the largest text that is read: summaries, cards, recipes
 KINDS = {
     stat.S_ISDIR: "a folder",
@@ -81,6 +83,18 @@ def sweep(folder: Path) -> None:
     """Removes what killed processes left half written."""
     for partial in folder.glob(f"*{PARTIAL}"):
         partial.unlink(missing_ok=True)
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file system is surely of this machine alone; False of NFS, Lustre, GPFS and unknown ones."""
+    try:
+        mounts = [line.split()[1:3] for line in MOUNTS.read_text().splitlines()]
+    except OSError:
+        return False
+    real = path.resolve()
+    kinds = {Path(place.replace(r"\040", " ")): kind for place, kind in mounts}  # the last one hides others
+    nearest = next((kinds[folder] for folder in (real, *real.parents) if folder in kinds), None)
+    return nearest in OWN
 
 
 def typed(kind: type[T] | Any, text: str | bytes, what: str) -> T:

@@ -50,7 +50,16 @@ PixelSize = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed from which all randomness is derived.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Workers = Annotated[int, typer.Option(help="Number of scans at the same time; they share the cores.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of scans at the same time; short for --on local:N.")
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        help="Where scans run: local:N (processes that share the cores), dask:ADDRESS (of a scheduler), "
+        "slurm or slurm(minutes=60, partition='gpu'); default: this process."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -103,7 +112,8 @@ def scan_options(
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
-    workers: Workers = 1,
+    on: On = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """The options of every scan of known images."""
@@ -145,9 +155,20 @@ def counts(text: str | None) -> tuple[int, ...] | None:
 
 def settings(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a scan that go into its plan."""
-    known = {key: value for key, value in options.items() if key not in ("prior", "workers", "as_json")}
+    known = {key: value for key, value in options.items() if key not in ("prior", "on", "workers", "as_json")}
     at, size = judged(options["at"], options["budget"]), metres(options["pixel_size"])
     return {**known, "at": at, "pixel_size": size, "priors": options["prior"] or ()}
+
+
+def place(on: str | None, workers: int | None) -> str:
+    """Where scans run.
+
+    >>> place(None, None), place(None, 4), place("slurm", None)
+    ('local:1', 'local:4', 'slurm')
+    """
+    if on is not None and workers is not None:
+        raise ValueError(f"--workers {workers} is short for --on local:{workers}; leave one of them out")
+    return on if on is not None else f"local:{1 if workers is None else workers}"
 
 
 def metres(text: str | None) -> float | None:

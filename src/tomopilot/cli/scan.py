@@ -13,8 +13,10 @@ from tomopilot.cli.options import (
     ORDER,
     AsJson,
     Images,
+    On,
     Out,
     Workers,
+    place,
     scan_options,
     settings,
     taking,
@@ -25,7 +27,11 @@ from tomopilot.cli.terminal import bar, sentence, table_of_methods, table_of_ste
 
 Kind = Literal["simulate", "compare"]
 
+JOBS = "jobs"  # folder of what jobs of a cluster are told, and say
+
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from tomopilot.scan.plan import Plan
 
 
@@ -73,14 +79,22 @@ def compare(
 
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of an interrupted simulate or compare.")],
-    workers: Workers = 1,
+    on: On = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Continue an interrupted simulate or compare; nothing is measured twice.
 
     Example: tomopilot resume runs/first
     """
-    _carry_out(run, workers, as_json)
+    from tomopilot.scan.executors import executor
+    from tomopilot.scan.follow import RECORD
+    from tomopilot.scan.lock import locked
+
+    if not (run / RECORD).is_file():
+        raise ValueError(f"{run} contains no run of simulate or compare; give the folder used as --out")
+    with executor(place(on, workers), run / JOBS) as pool, locked(run):
+        _carry_out(run, pool, as_json)
 
 
 def _start(
@@ -91,17 +105,21 @@ def _start(
     policies: list[str],
     options: dict[str, Any],
 ) -> None:
+    from tomopilot.scan.executors import executor
+    from tomopilot.scan.lock import locked
     from tomopilot.scan.notices import doubts, usual_prior
-    from tomopilot.scan.plan import check_size, plan_of
+    from tomopilot.scan.plan import plan_of
     from tomopilot.scan.virtual import check
 
-    check_size("workers", options["workers"])
     plan = plan_of(images, posteriors=posteriors, policies=policies, **settings(options))
     looks = check(plan)
-    _begin(out, kind, plan, doubts(plan, looks), [look.pixel_size for look in looks])
-    for line in usual_prior(plan) if not options["prior"] else ():
-        typer.echo(line, err=True)
-    _carry_out(out, options["workers"], options["as_json"])
+    with executor(place(options["on"], options["workers"]), out / JOBS) as pool:
+        writable(out)
+        with locked(out):
+            _begin(out, kind, plan, doubts(plan, looks), [look.pixel_size for look in looks])
+            for line in usual_prior(plan) if not options["prior"] else ():
+                typer.echo(line, err=True)
+            _carry_out(out, pool, options["as_json"])
 
 
 def _begin(out: Path, kind: Kind, plan: "Plan", notices: list[str], pixel_sizes: list[float | None]) -> None:
@@ -110,26 +128,22 @@ def _begin(out: Path, kind: Kind, plan: "Plan", notices: list[str], pixel_sizes:
     from tomopilot.scan.follow import RECORD
     from tomopilot.scan.run import Run, begin
 
-    writable(out)
     with closing(Archive(out / RECORD)) as archive:
         run = Run(kind, plan, command_line(), __version__, tuple(notices), tuple(pixel_sizes))
         begin(archive, run)
 
 
-def _carry_out(out: Path, workers: int, as_json: bool) -> None:
+def _carry_out(out: Path, pool: "Executor | None", as_json: bool) -> None:
     """Runs what is left of a run, then writes its outputs."""
     from tomopilot.disk import sweep
     from tomopilot.files.archive import Archive
     from tomopilot.report.leave import leave_comparison, leave_simulation
-    from tomopilot.scan.follow import RECORD, follow_all
+    from tomopilot.scan.follow import RECORD
     from tomopilot.scan.notices import after, before
-    from tomopilot.scan.plan import check_size
     from tomopilot.scan.run import read
+    from tomopilot.scan.spread import follow_all
     from tomopilot.scan.summary import in_order
 
-    check_size("workers", workers)
-    if not (out / RECORD).is_file():
-        raise ValueError(f"{out} contains no run of simulate or compare; give the folder used as --out")
     sweep(out)
     with closing(Archive(out / RECORD)) as archive:
         run = read(archive)
@@ -137,7 +151,7 @@ def _carry_out(out: Path, workers: int, as_json: bool) -> None:
         for line in (*before(plan), *run.notices):
             typer.echo(line, err=True)
         with bar(len(plan.scans) * plan.budget, run.kind) as report:
-            for row in follow_all(plan, out / RECORD, workers):
+            for row in follow_all(plan, archive, pool):
                 rows.append(row)
                 report(len(rows), sentence(row, plan.budget), True)
         rows = in_order(plan, rows)

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from tomopilot.disk import is_own
 
 SCHEMA = """
 create table if not exists about (key text primary key, value text not null);
@@ -39,15 +42,16 @@ class Archive:
     """Measured blocks and judged steps of any number of scans, each known by a name.
 
     What a method has returned from is on disk, also after the process or the machine is killed. Any number of
-    processes may write different scans at once.
+    processes of one machine may write different scans at once. The journal is a write-ahead log on a file
+    system of this machine, and a rollback journal on any other, where such a log is not safe.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(path)
         try:
             self.connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self.connection.execute("pragma journal_mode = wal")
-            self.connection.execute("pragma synchronous = full")
+            self.connection.execute(f"pragma journal_mode = {'wal' if is_own(self.path) else 'delete'}")
+            self.connection.execute("pragma synchronous = extra")
             self.connection.executescript(SCHEMA)
             (health,) = self.connection.execute("pragma quick_check(1)").fetchone()
         except sqlite3.Error as error:
@@ -97,15 +101,10 @@ class Archive:
         self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None
     ) -> None:
         """Keeps a judged step and, instead of those of the step before, the samples it decided by."""
-        self._do("begin", ())
-        try:
+        with self._whole_or_none():
             self._put("steps", (scan, number, json.dumps(row)))
             if draws:
                 self._put("draws", (scan, number, _packed(draws)))
-            self._do("commit", ())
-        except BaseException:
-            self._do("rollback", ())
-            raise
 
     def draws(self, scan: str, number: int) -> dict[str, Tensor] | None:
         """The samples that the `number`-th step decided by, if it was the latest to need any."""
@@ -124,8 +123,48 @@ class Archive:
         query = "select * from steps where scan = ? order by number"
         return [json.loads(row) for _, _, row in self._whole(query, (scan,), numbered=True)]
 
+    def size(self, *scans: str) -> int:
+        """How far scans are: the number of their blocks, steps and estimates."""
+        return self._size("main", scans)
+
+    def take(self, path: Path, *scans: str) -> None:
+        """Replaces scans by those of another record where that is further along; all of them, or none."""
+        self._do("attach database ? as other", (str(path),))
+        try:
+            if self._size("other", scans) > self._size("main", scans):
+                self._replace(scans)
+        finally:
+            self._do("detach database other", ())
+
     def close(self) -> None:
         self.connection.close()
+
+    def _size(self, database: str, scans: tuple[str, ...]) -> int:
+        if not self._do(f"select 1 from {database}.sqlite_master where name = 'estimates'", ()):
+            return 0  # its writer was killed before it had made the tables
+        query = "select count(*) from {}.{} where scan in ({})"
+        marks = ", ".join("?" * len(scans))
+        counted = ("blocks", "steps", "estimates")
+        return sum(self._do(query.format(database, table, marks), scans)[0][0] for table in counted)
+
+    def _replace(self, scans: tuple[str, ...]) -> None:
+        """The scans of the attached record instead of our own."""
+        chosen = f"where scan in ({', '.join('?' * len(scans))})"
+        with self._whole_or_none():
+            for table in ("blocks", "steps", "draws", "estimates"):
+                self._do(f"delete from main.{table} {chosen}", scans)
+                self._do(f"insert into main.{table} select * from other.{table} {chosen}", scans)
+
+    @contextmanager
+    def _whole_or_none(self) -> Iterator[None]:
+        """What is written inside is kept together, or not at all."""
+        self._do("begin", ())
+        try:
+            yield
+            self._do("commit", ())
+        except BaseException:
+            self._do("rollback", ())
+            raise
 
     def _put(self, table: str, row: tuple[Any, ...]) -> None:
         self._do(f"insert or replace into {table} values (?, ?, ?, ?)", (*row, _digest(row)))

@@ -1,9 +1,6 @@
-"""A grid of scans of known images, each resumable, in this process or in several."""
+"""One scan of a known image, from its beginning or from where its record ends."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -62,23 +59,3 @@ def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Ten
         bare = make(family(plan.operator).bare).sample(experiment.data, 1, rng=torch.Generator())
         found["without_prior"] = bare.guess
     return found
-
-
-def follow_all(plan: Plan, path: Path, workers: int = 1) -> Iterator[Row]:
-    """The rows of all scans, in the order they finish; several workers share the machine's cores."""
-    if workers == 1:
-        archive = Archive(path)
-        for scan in plan.scans:
-            yield from follow(plan, scan, archive)
-        return
-    threads = max(1, torch.get_num_threads() // workers)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_work, plan.to_json(), index, path, threads) for index in range(len(plan.scans))]
-        for job in as_completed(jobs):
-            yield from job.result()
-
-
-def _work(plan_json: str, index: int, path: Path, threads: int) -> list[Row]:
-    torch.set_num_threads(threads)
-    plan = Plan.from_json(plan_json)
-    return list(follow(plan, plan.scans[index], Archive(path)))
