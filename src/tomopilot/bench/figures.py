@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tomopilot.bench.protocol import Run, domains
+from tomopilot.disk import write_atomically
 from tomopilot.files.archive import Archive
 from tomopilot.measure.noise import from_words
 from tomopilot.report import markdown, panels
@@ -72,7 +74,7 @@ def figure12(runs: Runs) -> dict[str, bytes]:
 
 
 def gallery(runs: Runs) -> dict[str, bytes]:
-    """Figures 13 to 18: the first image of each panel by each adaptive method, and the settings it measured."""
+    """Figures 13 to 18: the first image of each panel by each adaptive method, and what it measured."""
     return {f"gallery-{name}.png": _gallery(run, (1, 10, 20, 30)) for name, run in runs.items()}
 
 
@@ -185,16 +187,20 @@ FIGURES: dict[str, Figure] = {
 }  # fmt: skip
 
 
-def page(name: str, runs: Runs, notes: Sequence[str], command: str, pictures: Sequence[str]) -> str:
-    """What a figure leaves as Markdown: how it was made, what was scaled, pictures, and its table."""
-    figure = FIGURES[name]
-    return markdown.joined(
+def leave(out: Path, name: str, runs: Runs, notes: Sequence[str], command: str) -> str:
+    """Writes a figure's pictures and its page, NAME.md, beside its comparisons; returns the page."""
+    figure, pictures = FIGURES[name], FIGURES[name].draw(runs)
+    for file, png in pictures.items():
+        write_atomically(out / file, png)
+    page = markdown.joined(
         [
             f"# {name}: {figure.about}",
             f"```\n{command}\n```",
             "Scaled: " + "; ".join(notes) + ".",
             markdown.links(pictures),
-            "Measurements to a mean PSNR of 30 dB; in parentheses, of that mean plus or minus two errors.",
+            "Measurements to a mean PSNR of 30 dB; in parentheses, of that mean plus and minus two errors.",
             markdown.table(figure.table(runs)),
         ]
     )
+    write_atomically(out / f"{name}.md", page.encode())
+    return page

@@ -21,7 +21,8 @@ from tomopilot.scan.spread import follow_all
 from tomopilot.scan.summary import in_order
 
 COUNTS = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100)  # measurements that are judged
-MODELS = "auto,laplace,bootstrap,swag,tv"
+BEST = ("variance", "aoptimal", "oracle", "expert", "uniform")  # ways to choose, by the same estimate
+MODELS = ("auto", "laplace", "bootstrap", "swag", "tv")
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Panel:
     prior: str
     number: int = 30  # images, in the paper
     budget: int = 100  # measurements, in the paper
-    posteriors: str = MODELS
-    policies: str = "variance,uniform"
+    posteriors: tuple[str, ...] = MODELS
+    policies: tuple[str, ...] = ("variance", "uniform")
     settings: Mapping[str, Any] = field(default_factory=dict)  # others, of the plan
 
 
@@ -81,7 +82,7 @@ def domains(suffix: str = "", **others: Any) -> dict[str, Panel]:
 def rows_first(start: int) -> Panel:
     return Panel(
         f"MRI, {start} rows first", "mri/validation.npz", "brain-128", 26, 50 + start,
-        "auto,bootstrap,swag,zero-filled", "variance,equispaced,low-to-high",
+        ("auto", "bootstrap", "swag", "zero-filled"), ("variance", "equispaced", "low-to-high"),
         {"operator": "mri", "start": start},
     )  # fmt: skip
 
@@ -90,38 +91,44 @@ PANELS: dict[str, Panel] = {
     **domains(),
     **domains("-prescan", settings={"prescan": 32}),
     "chip-512": Panel("chip, 512 x 512", "chip/validation_512.npz", "chip-512", 10),
-    **domains("-soft", posteriors="soft,hard", policies="uniform"),
+    **domains("-soft", posteriors=("soft", "hard"), policies=("uniform",)),
     "mri-2": rows_first(2),
     "mri-30": rows_first(30),
     "mri-time": Panel(
-        "MRI", "mri/validation.npz", "brain-128", 30, 20, "soft,inpaint", "low-to-high", {"operator": "mri"}
+        "MRI", "mri/validation.npz", "brain-128", 30, 20, ("soft", "inpaint"), ("low-to-high",),
+        {"operator": "mri"},
     ),
-    "chip-replay": ct("chip", "chip", "chip-128", posteriors="soft", policies="{dal},{bootstrap},uniform"),
+    "chip-replay": ct(
+        "chip", "chip", "chip-128", posteriors=("soft",), policies=("{auto}", "{bootstrap}", "uniform")
+    ),
     **domains(
-        "-scores", posteriors="auto,laplace,bootstrap,swag", policies="variance,committee,logdet,uniform"
+        "-scores", posteriors=("auto", "laplace", "bootstrap", "swag"),
+        policies=("variance", "committee", "logdet", "uniform"),
     ),
     **{
         f"chip-noise-{noise}": ct(
-            "chip", f"noise {100 * noise:g} %", "chip-128", posteriors="auto,tv",
+            "chip", f"noise {100 * noise:g} %", "chip-128", posteriors=("auto", "tv"),
             settings={"noise": f"relative:{noise}"},
         )
         for noise in (0.001, 0.01, 0.05)
     },
     **{
         f"chip-finer-{finer}": ct(
-            "chip", f"simulated on a grid {finer} times finer", "chip-128", posteriors="auto,tv",
+            "chip", f"simulated on a grid {finer} times finer", "chip-128", posteriors=("auto", "tv"),
             settings={"finer": finer},
         )
         for finer in (1, 2)
     },
-    "chip-rotated": Panel("chip, turned", "chip/validation_rotated.npz", "chip-128", posteriors="auto,tv"),
-    "lung-foreign": ct("lung", "lung, under the prior of chips", "chip-128", posteriors="auto,tv"),
+    "chip-rotated": Panel(
+        "chip, turned", "chip/validation_rotated.npz", "chip-128", posteriors=("auto", "tv")
+    ),
+    "lung-foreign": ct("lung", "lung, under the prior of chips", "chip-128", posteriors=("auto", "tv")),
     "chip-best": ct(
-        "chip", "chip", "chip-128", posteriors="auto", policies="variance,aoptimal,oracle,expert,uniform"
+        "chip", "chip", "chip-128", posteriors=("auto",), policies=BEST,
     ),
     "rotated-best": Panel(
-        "chip, turned", "chip/validation_rotated.npz", "chip-128", posteriors="auto",
-        policies="variance,aoptimal,oracle,expert,uniform",
+        "chip, turned", "chip/validation_rotated.npz", "chip-128", posteriors=("auto",),
+        policies=BEST,
     ),
 }  # fmt: skip
 
@@ -142,22 +149,27 @@ def plan(name: str, scale: Scale, out: Path) -> Plan:
     chosen = sorted({i * have // number for i in range(number)})
     budget = min(scale.budget, panel.budget)
     own = {
-        model: f"replay:{out / 'chip'}::{posterior}+variance"
-        for model, posterior in (("dal", "auto"), ("bootstrap", "bootstrap"))
+        model: f"replay:{out / 'chip'}::{_named(PANELS['chip'], model)}+variance"
+        for model in ("auto", "bootstrap")
     }
     return plan_of(
         [f"{source}::{','.join(map(str, chosen))}"],
-        priors=scale.priors or [panel.prior], posteriors=panel.posteriors.split(","),
-        policies=panel.policies.format(**own).split(","), budget=budget, count=scale.count,
+        priors=scale.priors or [panel.prior], posteriors=panel.posteriors,
+        policies=[policy.format(**own) for policy in panel.policies], budget=budget, count=scale.count,
         at=(*(n for n in COUNTS if n < budget), budget), device=scale.device, seed=scale.seed,
         **panel.settings,
     )  # fmt: skip
 
 
-def scaled(name: str, made: Plan, scale: Scale) -> str:
+def _named(panel: Panel, model: str) -> str:
+    """A panel's first posterior of a name, with its options."""
+    return next((posterior for posterior in panel.posteriors if posterior.startswith(model)), model)
+
+
+def scaled(name: str, made: Plan) -> str:
     """What was smaller than in the paper.
 
-    >>> scaled("chip", type("", (), {"images": range(6), "budget": 40})(), Scale())
+    >>> scaled("chip", type("", (), {"images": range(6), "budget": 40})())
     'chip: 6 of 30 images, 40 of 100 measurements'
     """
     panel = PANELS[name]
@@ -171,7 +183,8 @@ def carry_out(
     made: Plan,
     out: Path,
     pool: Executor | None,
-    origin: Mapping[str, str],
+    version: str,
+    command: str,
     watch: Callable[[Row], None],
 ) -> Run:
     """Begins or continues the comparison of a panel in a folder of its name, and leaves its files.
@@ -182,12 +195,12 @@ def carry_out(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder), closing(Archive(folder / RECORD)) as archive:
         if archive.described("run") is None:
-            record.begin(archive, record.Run("compare", made, **origin))
+            record.begin(archive, record.Run("compare", made, command, version))
         known = record.read(archive)
         if known.plan != made:
             raise ValueError(
-                f"{folder} contains a comparison of other images or settings; choose another --out, or the same "
-                "--images, --budget, --count, --prior and --seed"
+                f"{folder} contains a comparison of other images or settings; choose another --out, or the "
+                "same --images, --budget, --count, --prior and --seed"
             )
         rows = []
         for row in follow_all(made, archive, pool):

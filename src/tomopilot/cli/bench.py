@@ -12,12 +12,14 @@ from tomopilot.cli.options import (
     Count,
     Device,
     Noise,
+    On,
     Operator,
     PixelSize,
     Prior,
     Seed,
     counts,
     metres,
+    place,
     words,
 )
 from tomopilot.cli.origin import command_line, writable
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 def bench(
     study: Annotated[
-        str | None, typer.Argument(help="calibration, alarm, certain or speed; see --list.")
+        str | None,
+        typer.Argument(
+            help="calibration, alarm, certain, speed; or a figure or table of the paper, as fig4 or table1: "
+            "see --list."
+        ),
     ] = None,
     images: Annotated[
         list[str] | None, typer.Argument(help="As for simulate; speed uses only the first, or a phantom.")
@@ -50,6 +56,14 @@ def bench(
     into: Annotated[
         Path | None, typer.Option(help="Folder of a prior; the fitted values are written into its card.")
     ] = None,
+    number: Annotated[
+        int | None,
+        typer.Option("--images", help="Of a figure: images of each panel, evenly spread; default: 6."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Of a figure: measurements of each scan; default: 40.")
+    ] = None,
+    on: On = None,
     seed: Seed = 0,
     device: Device = "auto",
     large: Annotated[
@@ -61,11 +75,17 @@ def bench(
     known: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how honest the samples are, and how fast the steps.
+    """Measure how honest the samples are, and how fast the steps; make the paper's figures again.
 
-    Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
+    A figure continues what its folder holds; figures of one folder share their comparisons.
+
+    Examples: tomopilot bench calibration slices.npz::0-9 --out runs/calibration;
+    tomopilot bench table1 --images 12 --out runs/paper
     """
+    from tomopilot.bench.figures import FIGURES
+    from tomopilot.bench.protocol import Scale
     from tomopilot.bench.studies import STUDIES
+    from tomopilot.cli.figures import make_figure
     from tomopilot.files.images import single_specs
     from tomopilot.prior.checkpoint import read_card
     from tomopilot.scan.notices import doubts, usual_prior
@@ -74,12 +94,22 @@ def bench(
     from tomopilot.scan.virtual import check
 
     if known:
-        for name, entry in STUDIES.items():
+        for name, entry in (STUDIES | FIGURES).items():
             typer.echo(f"{name:12} {entry.about}")
         return
     if study is None or out is None:
         raise ValueError(f"give a study ({', '.join(STUDIES)}) and a folder: bench STUDY IMAGES --out DIR")
-    check_names("study", [study], STUDIES)
+    check_names("study", [study], [*STUDIES, *FIGURES])
+    if study in FIGURES:
+        if images or foreign or into:
+            raise ValueError(f"{study} has images of its own; leave the files, --foreign and --into out")
+        given = {"images": number, "budget": budget}
+        sizes = {name: size for name, size in given.items() if size is not None}
+        scale = Scale(count=count, priors=tuple(prior or ()), device=device, seed=seed, **sizes)
+        make_figure(study, out, scale, place(on, None))
+        return
+    if number or budget or on:
+        raise ValueError(f"--images, --budget and --on are for figures of the paper, not for {study}")
     entry, at_counts = STUDIES[study], counts(at)
     assert at_counts
     plan = plan_of(

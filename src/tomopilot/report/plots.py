@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 import numpy as np
@@ -80,8 +81,14 @@ def method_label(method: dict, with_prior: bool = False) -> str:
 
     >>> method_label({"posterior": "soft", "policy": "variance"})
     'soft + variance'
+    >>> method_label({"posterior": "soft", "policy": "replay:runs/chip/summary.json::tv+uniform"})
+    'soft + angles of tv+uniform'
     """
-    label = f"{method['posterior']} + {method['policy']}"
+    policy = method["policy"]
+    if policy.startswith("replay:"):
+        source, _, other = policy.removeprefix("replay:").partition("::")
+        policy = f"angles of {other or Path(source).name}"
+    label = f"{method['posterior']} + {policy}"
     return f"{label} ({method['prior']})" if with_prior and method.get("prior") else label
 
 
