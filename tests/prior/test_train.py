@@ -471,8 +471,11 @@ def test_changed_tone_keeps_black_and_white(images):
     "text", ["", "[1", "5", "[5]", '[{"step": 1}]', '[{"step": 1, "validation": {"0": 1}}]']
 )
 def test_a_damaged_history_is_an_empty_one(tmp_path, text):
-    """The picture of the curve is lost, not the training."""
+    """The picture of the curve is lost, not the training; also where it changes its levels of noise."""
+    one, other = ({"step": 1, "images_seen": 4, "validation": {level: 0.5}} for level in ("0.1", "0.3"))
+    (tmp_path / HISTORY).write_text(json.dumps([one, other]))
+    assert read_history(tmp_path) == []
     (tmp_path / HISTORY).write_text(text)
     assert read_history(tmp_path) == []
-    (tmp_path / HISTORY).write_text('[{"step": 1, "validation": {"0.1": 0.5}}]')
-    assert read_history(tmp_path) == [{"step": 1, "validation": {"0.1": 0.5}}]
+    (tmp_path / HISTORY).write_text(json.dumps([one]))
+    assert read_history(tmp_path) == [one]

@@ -34,7 +34,7 @@ class Entry(BaseModel):
     """A line of a training's history."""
 
     step: int
-    images_seen: int = 0
+    images_seen: int
     seconds: FiniteFloat = 0.0
     validation: dict[PositiveFloat, PositiveFloat]  # see `validate`
 
@@ -256,7 +256,9 @@ def read_history(out: Path) -> list[dict[str, Any]]:
         typed(list[Entry], text, "it")
     except (OSError, ValueError):
         return []
-    return json.loads(text)
+    history = json.loads(text)
+    levels = {tuple(entry["validation"]) for entry in history}
+    return history if len(levels) == 1 else []
 
 
 def denoising_loss(errors: Mapping[str, float] | None) -> float | None:

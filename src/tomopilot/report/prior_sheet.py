@@ -209,7 +209,8 @@ def _curves(path: Path, history: Sequence[dict[str, Any]], linear: dict[str, flo
     for level in history[-1]["validation"]:
         errors = [entry["validation"][level] for entry in history]
         (line,) = panel.plot([entry["images_seen"] for entry in history], errors, marker=".", label=level)
-        panel.axhline(linear[level], color=line.get_color(), linestyle=":", linewidth=1)
+        if level in linear:
+            panel.axhline(linear[level], color=line.get_color(), linestyle=":", linewidth=1)
     panel.set(
         xlabel="images seen (dotted: linear denoiser)",
         ylabel="validation error (range -1 ... 1, squared)",
