@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.design.acquisition import conditioned
+from tomopilot.design.ensemble import conditioned
 from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
@@ -122,6 +122,12 @@ class Guarded:
     def choose(self, choice: Choice) -> Decision:
         raised = self.alarm(choice.told)
         return (self.fallback if raised else self.policy).choose(choice)
+
+
+def between(angles: Tensor, angle: Tensor | float) -> Tensor:
+    """Radians between directions, which repeat after half a turn."""
+    apart = (angles - angle) % math.pi
+    return torch.minimum(apart, math.pi - apart)
 
 
 def bisect_order(n: int) -> list[int]:
