@@ -19,10 +19,14 @@ SIZE, NOISE = 8, Gaussian(0.1)
 OPERATOR = Radon(SIZE, half_turn(9))
 
 
-def scan(path) -> Recorded:
+def scan(path, batch=1, start=1, refresh=None) -> Recorded:
     prior = GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2))
-    posterior = DiffusionPosterior(prior, Prox(), logarithmic(2.5, 0.05, 5))
-    experiment = Experiment(OPERATOR, NOISE, posterior, Greedy(variance, InOrder([0])), count=3)
+    levels = logarithmic(2.5, 0.05, 5)
+    posterior = DiffusionPosterior(
+        prior, Prox(), levels, warm=levels[-3:] if refresh else None, refresh=refresh or 1
+    )
+    policy = Greedy(variance, InOrder([0, 4]), start, batch)
+    experiment = Experiment(OPERATOR, NOISE, posterior, policy, count=3)
     return Recorded(experiment, Archive(path), "scan")
 
 
@@ -59,3 +63,33 @@ def test_a_design_that_failed_is_free_again(tmp_path):
     assert recorded.state() == {"measured": [], "pending": [design], "next": None}
     recorded.fail(design)
     assert recorded.suggest() == design
+
+
+@pytest.mark.parametrize("unjudged", [False, True])
+@pytest.mark.parametrize("stopped", [1, 2, 3, 4, 5, 6])
+def test_a_batch_is_resumed_wherever_it_was_stopped(stopped, unjudged, tmp_path, rng):
+    """Also between two designs that the same samples chose, samples that start from those before."""
+    truth = torch.rand(1, SIZE, SIZE, generator=rng)
+    values = OPERATOR.forward(truth)[0]
+
+    def go_on(recorded, until):
+        while recorded.experiment.count_told < until:
+            step = recorded.step(lambda design: values[design], lambda _: False)
+            told = recorded.experiment.told[-1]
+            recorded.keep({"count": step.count, "surprise": told.surprise, "moves": told.moves})
+        return recorded.experiment
+
+    whole = go_on(scan(tmp_path / "whole.db", batch=3, refresh=9), 8)
+    half = scan(tmp_path / "half.db", batch=3, refresh=9)
+    go_on(half, stopped)
+    if unjudged:
+        design = half.suggest()
+        half.tell(design, values[design])
+    resumed = scan(tmp_path / "half.db", batch=3, refresh=9)
+    if unjudged:
+        resumed.experiment.step()
+        told = resumed.experiment.told[-1]
+        resumed.keep({"count": stopped + 1, "surprise": told.surprise, "moves": told.moves})
+    go_on(resumed, 8)
+    assert resumed.experiment.told == whole.told
+    assert torch.equal(resumed.experiment.choosing().images, whole.choosing().images)

@@ -102,14 +102,14 @@ class AOptimal:
     """
 
     noise: float | None = None
-    left_out: float = 0.1
+    left_out: float = 0.3
     roi: Float[Tensor, "h w"] | None = None
 
     def __post_init__(self) -> None:
         LogDet(self.noise)
         if self.left_out != 0:
             check_positive(
-                "left_out", self.left_out, "0, or a share of the samples' pixel variance, such as 0.1"
+                "left_out", self.left_out, "0, or a share of the samples' pixel variance, such as 0.3"
             )
         if self.roi is not None and not (bool((self.roi >= 0).all()) and bool((self.roi > 0).any())):
             raise ValueError(

@@ -1,0 +1,117 @@
+"""Policies with options, by the command line: kept in the record, refused before a scan starts, resumed."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("few_steps")
+SHORT = ("--angles", 20, "--count", 3, "--start", 1, "--at", "all", "--device", "cpu")
+
+
+@pytest.fixture
+def scan(call, tiny, pictures, tmp_path):
+    """Image 0 by one policy; the scan's entry of the summary."""
+
+    def scan(policy, *words, budget=4, out="run"):
+        shared = ("--prior", tiny, "--out", tmp_path / out, "--budget", budget, *SHORT, "--json")
+        outcome = call("simulate", f"{pictures}::0", *shared, "--policy", policy, *words)
+        assert outcome.status == 0, outcome.err
+        return json.loads(outcome.out)["images"][0]
+
+    return scan
+
+
+@pytest.fixture
+def refused(call, tiny, pictures, tmp_path):
+    """What is said of a policy, in one line, before the folder holds a run."""
+
+    def refused(policy, *words):
+        out = tmp_path / "run"
+        shared = ("--prior", tiny, "--out", out, "--budget", 4, *SHORT)
+        outcome = call("simulate", f"{pictures}::0", *shared, "--policy", policy, *words)
+        assert outcome.status == 2 and outcome.out == "" and not (out / "run.db").exists()
+        assert "Traceback" not in outcome.err and len(outcome.err.strip().splitlines()) == 1, outcome.err
+        return outcome.err
+
+    return refused
+
+
+def test_compare_keeps_the_options(call, tiny, pictures, tmp_path):
+    policies = "variance,logdet(noise=0.05),committee,carried,aoptimal(left_out=0.2, noise=0.1),oracle,golden"
+    words = ("--posteriors", "auto", "--policies", policies, "--budget", 3, "--prior", tiny)
+    outcome = call("compare", f"{pictures}::0", *words, "--out", tmp_path / "run", *SHORT, "--json")
+    assert outcome.status == 0, outcome.err
+    methods = json.loads((tmp_path / "run" / "summary.json").read_text())["methods"]
+    named = ["variance", "logdet(noise=0.05)", "committee", "carried", "aoptimal(left_out=0.2, noise=0.1)"]
+    assert [method["policy"] for method in methods] == [*named, "oracle", "golden"]
+    assert [method["adaptive"] for method in methods] == [True] * 6 + [False]
+    scans = json.loads(outcome.out)["images"]
+    assert scans[-1]["designs"] == [0, 12, 5]
+    assert all(len(set(one["designs"])) == 3 for one in scans)
+
+
+def test_a_batch_draws_once(scan):
+    found = scan("variance(batch=3)", budget=7)
+    assert [bool(count) for count in found["choose_evaluations"]] == [True, False, False] * 2 + [False]
+    assert len(set(found["designs"])) == 7
+
+
+def test_a_region_of_interest_is_an_image(scan, tmp_path):
+    near = np.zeros((32, 32), np.float32)
+    near[12:20, 12:20] = 1
+    np.save(tmp_path / "near.npy", near)
+    np.save(tmp_path / "all.npy", np.ones((32, 32), np.float32))
+    everywhere = scan("aoptimal", out="first")
+    assert scan(f'aoptimal(roi="{tmp_path}/all.npy")', out="second")["scores"] == everywhere["scores"]
+    assert scan(f'aoptimal(roi="{tmp_path}/near.npy")', out="third")["scores"] != everywhere["scores"]
+
+
+def test_an_order_learned_on_slices(scan, pictures):
+    """Bars along rows and columns: their fixed order begins with one of the two."""
+    policy = f'population(slices="{pictures}::1-5")'
+    found = scan(policy, "--posterior", "tv", budget=3)
+    assert found["policy"] == policy and found["designs"][0] in (0, 10)
+
+
+def test_rows_of_kspace(call, pictures, tmp_path):
+    words = ("--operator", "mri", "--posterior", "zero-filled", "--budget", 3, "--count", 2)
+    policy = f'population(slices="{pictures}::1-5")'
+    outcome = call(
+        "simulate", f"{pictures}::0", *words, "--policy", policy, "--out", tmp_path / "run", "--json"
+    )
+    assert outcome.status == 0, outcome.err
+    assert json.loads(outcome.out)["images"][0]["designs"][0] == 16
+
+
+BAD = [
+    ("variance(noise=0.1)", "noise", "variance takes no options"),
+    ("logdet(nois=0.1)", "nois", "logdet takes noise"),
+    ("logdet(noise=-0.5)", "noise is -0.5", "above 0", "0.01"),
+    ("logdet(0.1)", "logdet(0.1)", "name(option=value)"),
+    ("nonsense(noise=1)", "nonsense", "variance"),
+    ("variance(batch=0)", "batch is 0", "1 to 32"),
+    ("oracle(truth=1)", "oracle", "no options"),
+    ("oracle(batch=2)", "batch", "oracle takes no options"),
+    ("uniform(step=2)", "step"),
+    ("expert(step=-1.0)", "step is -1.0", "above 0"),
+    ("population", "slices"),
+    ("population(slices=3)", "slices is 3", "FILE"),
+    ('population(slices="nowhere.npy")', "nowhere.npy"),
+    ('aoptimal(roi="nowhere.npy")', "nowhere.npy"),
+    ('aoptimal(roi="phantom:chip@16")', "16 x 16", "32 x 32"),
+    ('aoptimal(roi="phantom:chip@32::0-1")', "names 2 images", "at most 1"),
+]
+
+
+@pytest.mark.parametrize(("policy", "names"), [(policy, names) for policy, *names in BAD], ids=str)
+def test_options_that_cannot_be_used(policy, names, refused):
+    said = refused(policy)
+    assert all(name in said for name in names), said
+
+
+def test_an_option_of_another_type(shell, pictures, tiny, tmp_path):
+    """In a process of its own, where signatures are not checked."""
+    words = ("--prior", tiny, "--out", tmp_path / "run", "--policy", "logdet(noise='x')", *SHORT)
+    outcome = shell("simulate", f"{pictures}::0", *words)
+    assert outcome.status == 2 and "noise is 'x'; expected a number above 0" in outcome.err
