@@ -1,8 +1,8 @@
 """Samples as a Gaussian: what a measurement would tell of it, and what it would leave."""
 
 import math
+import weakref
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -68,9 +68,22 @@ def reached(forecast: Forecast) -> Float[Tensor, "n *block"]:
     return reach(forecast.operator)[forecast.designs]
 
 
-@lru_cache(maxsize=2)
+_REACHES: dict[int, Tensor] = {}  # of operators that are in use, by their identity
+
+
 def reach(operator: Operator) -> Float[Tensor, "n *block"]:
-    """Row sums of A A^T for each design: the squared length of what one value reads, with its neighbours."""
+    """Row sums of A A^T for each design: the squared length of what one value reads, with its neighbours.
+
+    Made once for each operator.
+    """
+    key = id(operator)
+    if key not in _REACHES:
+        _REACHES[key] = _reach(operator)
+        weakref.finalize(operator, _REACHES.pop, key, None)
+    return _REACHES[key]
+
+
+def _reach(operator: Operator) -> Tensor:
     dtype = torch.complex64 if operator.complex_values else torch.float32
     ones = torch.ones(1, 1, *operator.block_shape, dtype=dtype, device=operator.device)
     with torch.no_grad():
