@@ -70,7 +70,8 @@ def test_a_region_of_interest_is_an_image(scan, tmp_path):
         seen[out] = scores_of(tmp_path / out / "scan.h5")
     np.testing.assert_allclose(seen["all"], seen["plain"], rtol=1e-6)
     shares = seen["near"] / seen["plain"]
-    assert np.nanmax(shares) < 1 and np.nanmax(shares) > 1.01 * np.nanmin(shares)
+    low, high = np.nanmin(shares), np.nanmax(shares)
+    assert 0.05 < low < high / 1.001 < 0.08  # of 64 in 1024 pixels, by samples of a prior that knows nothing
 
 
 def scores_of(path):
@@ -123,10 +124,3 @@ BAD = [
 def test_options_that_cannot_be_used(policy, names, refused):
     said = refused(policy)
     assert all(name in said for name in names), said
-
-
-def test_an_option_of_another_type(shell, pictures, tiny, tmp_path):
-    """In a process of its own, where signatures are not checked."""
-    words = ("--prior", tiny, "--out", tmp_path / "run", "--policy", "logdet(noise='x')", *SHORT)
-    outcome = shell("simulate", f"{pictures}::0", *words)
-    assert outcome.status == 2 and "noise is 'x'; expected a number above 0" in outcome.err

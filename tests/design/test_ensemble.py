@@ -7,7 +7,7 @@ import torch
 from gaussians import covariance, forecast, known, matrix, measured, samples
 
 from tomopilot.design.acquisition import variance
-from tomopilot.design.ensemble import conditioned
+from tomopilot.design.ensemble import check_positive, conditioned
 from tomopilot.design.policy import Choice, Greedy, InOrder
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian
@@ -69,3 +69,10 @@ def test_four_by_the_same_samples_are_nearly_as_good_as_four_one_by_one(rng):
 def test_a_batch_that_cannot_be_meant(batch):
     with pytest.raises(ValueError, match=r"batch is .*expected how many designs.*1 to 32"):
         Greedy(variance, InOrder([0]), batch=batch)
+
+
+@pytest.mark.parametrize("value", ["x", None, True, 0, -0.1, math.nan, math.inf, [1.0]], ids=repr)
+def test_an_option_that_is_no_number_above_0(value):
+    """Whatever a command line may say."""
+    with pytest.raises(ValueError, match=r"noise is .*; expected a number above 0: a share"):
+        check_positive("noise", value, "a share")
