@@ -22,6 +22,7 @@ from .posterior.classical import FilteredBackProjection as FilteredBackProjectio
 from .posterior.classical import TotalVariation as TotalVariation, ZeroFilled as ZeroFilled
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy
 from .design.policy import bisect_order as bisect_order, centre_order as centre_order
-from .design.acquisition import variance as variance
+from .design.acquisition import variance as variance, committee as committee, carried as carried
+from .design.acquisition import LogDet as LogDet, AOptimal as AOptimal
 from .design.stopping import budget as budget, certain as certain
 from .simulate.instrument import Simulated as Simulated

@@ -8,7 +8,7 @@ from operator import index
 import torch
 from torch import Tensor
 
-from tomopilot.design.policy import Choice, Policy
+from tomopilot.design.policy import OLDEST, Choice, Policy
 from tomopilot.design.trust import surprise
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
@@ -52,6 +52,7 @@ class Experiment:
         self.told: list[Told] = []
         self.pending: set[int] = set()  # asked for, not yet told
         self.snapshot = self._snapshot(None)
+        self._recent = [self.snapshot]  # from the latest one on that was drawn to choose by
         self._decision: Decision | None = None
 
     @property
@@ -120,8 +121,9 @@ class Experiment:
                 )
             taken = self.count_told + len(self.pending)
             choice = Choice(
-                self.operator, free, taken, self.choosing, tuple(self.told), self.noise, self.data
-            )
+                self.operator, free, taken, self.choosing, tuple(self.told), self.noise, self.data,
+                tuple(sorted(self.pending)), self._chosen_by,
+            )  # fmt: skip
             self._decision = self.policy.choose(choice)
         return self._decision
 
@@ -151,6 +153,8 @@ class Experiment:
         self.data = self.data.add(self.operator, design, values, noise, reached)
         self.pending.discard(design)
         self.snapshot, self._decision = self._snapshot(self.snapshot.latest), None
+        drawn = [n for n, snapshot in enumerate(self._recent) if snapshot.chosen_by]
+        self._recent = [*self._recent[drawn[-1] if drawn else -OLDEST :], self.snapshot]
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
@@ -160,6 +164,13 @@ class Experiment:
         latest = self.told[-1]
         draw = self.snapshot.draws
         return Step(self.count_told, latest.design, latest.setting, seconds, following, draw)
+
+    def _chosen_by(self, count: int) -> tuple[Draws, int]:
+        """The latest samples to choose by, if `count` were told by then, else those of when they were."""
+        drawn = [one for one in self._recent if one.chosen_by and one.told >= count]
+        known = [one for one in self._recent if one.told <= count]
+        snapshot = (drawn or known or self._recent)[-1]
+        return snapshot.choosing(), snapshot.told
 
     def _snapshot(self, earlier: Draws | None) -> "Snapshot":
         looker, scout = self.posterior, self.scout

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Inexact
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from tomopilot.measure.noise import Noise
@@ -162,6 +162,31 @@ class Forecast:
     draws: Inexact[Tensor, "k n *block"]
     guess: Inexact[Tensor, "n *block"]
     noise: Noise | None = None  # of the measurements to come, where it is known
+    images: Float[Tensor, "k *image"] | None = None  # the samples themselves
+    operator: Operator | None = None  # of all designs
+    designs: Int[Tensor, " n"] | None = None  # the candidates' numbers in it
+
+    @staticmethod
+    def of(operator: Operator, draws: Draws, noise: Noise | None = None) -> "Forecast":
+        """For every design of an operator."""
+        seen = operator.forward(torch.cat([draws.images, draws.guess[None]]))
+        designs = torch.arange(len(operator), device=seen.device)
+        return Forecast(seen[:-1], seen[-1], noise, draws.images, operator, designs)
+
+    def __getitem__(self, index: Int[Tensor, " m"]) -> "Forecast":
+        """The same forecast for fewer designs, by their place in this one."""
+        designs = None if self.designs is None else self.designs[index.to(self.designs.device)]
+        return replace(self, draws=self.draws[:, index], guess=self.guess[index], designs=designs)
+
+    def turned(self, turn: Float[Tensor, "k k"]) -> "Forecast":
+        """The same with other samples: their differences from the mean are mixed by a matrix."""
+        images = None if self.images is None else _turned(self.images, turn)
+        return replace(self, draws=_turned(self.draws, turn), images=images)
+
+
+def _turned(samples: Inexact[Tensor, "k *any"], turn: Tensor) -> Inexact[Tensor, "k *any"]:
+    mean = samples.mean(0)
+    return mean + torch.tensordot(turn.to(samples), samples - mean, 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tomopilot.design.acquisition import variance
+from tomopilot.design.acquisition import AOptimal, LogDet, Oracle, carried, committee, variance
 from tomopilot.design.expert import Expert
+from tomopilot.design.orders import golden_order, population_order
 from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, centre_order, random_order
 from tomopilot.design.trust import Alarm, Watch
 from tomopilot.measure.radon import Radon, half_turn
@@ -18,6 +19,13 @@ POLICIES: list[Policy] = [
     InOrder(random_order(N, seed=3)),
     Greedy(variance, InOrder(bisect_order(N))),
     Greedy(variance, InOrder(range(N)), start=3),
+    *(
+        Greedy(score, InOrder(range(N)))
+        for score in (LogDet(), LogDet(0.1), committee, carried, AOptimal(), Oracle(torch.zeros(8, 8)))
+    ),
+    Greedy(variance, InOrder(range(N)), start=2, batch=3),
+    InOrder(golden_order(Radon(8, half_turn(N)))),
+    InOrder(population_order(Radon(8, half_turn(N)), torch.eye(8)[:, :, None].expand(8, 8, 8), N, 0.1)),
     Expert(InOrder(bisect_order(N))),
     Guarded(Greedy(variance, InOrder(range(N))), InOrder(bisect_order(N)), Watch(Alarm(0.25, 2.0))),
 ]

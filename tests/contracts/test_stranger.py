@@ -123,7 +123,7 @@ def registered(monkeypatch):
         },
     )
     monkeypatch.setitem(OPERATORS, "fan", family)
-    monkeypatch.setitem(SCORES, "information", information)
+    monkeypatch.setitem(SCORES, "information", lambda: information)
     levels = lambda scale: logarithmic(5 * scale, 0.1 * scale, 6)  # noqa: E731
     monkeypatch.setitem(POSTERIORS, "descend", Entry(steps(levels, Descend)))
 

@@ -19,10 +19,14 @@ SIZE, NOISE = 8, Gaussian(0.1)
 OPERATOR = Radon(SIZE, half_turn(9))
 
 
-def scan(path) -> Recorded:
+def scan(path, batch=1, start=1, refresh=None) -> Recorded:
     prior = GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2))
-    posterior = DiffusionPosterior(prior, Prox(), logarithmic(2.5, 0.05, 5))
-    experiment = Experiment(OPERATOR, NOISE, posterior, Greedy(variance, InOrder([0])), count=3)
+    levels = logarithmic(2.5, 0.05, 5)
+    posterior = DiffusionPosterior(
+        prior, Prox(), levels, warm=levels[-3:] if refresh else None, refresh=refresh or 1
+    )
+    policy = Greedy(variance, InOrder([0, 4]), start, batch)
+    experiment = Experiment(OPERATOR, NOISE, posterior, policy, count=3)
     return Recorded(experiment, Archive(path), "scan")
 
 
@@ -59,3 +63,38 @@ def test_a_design_that_failed_is_free_again(tmp_path):
     assert recorded.state() == {"measured": [], "pending": [design], "next": None}
     recorded.fail(design)
     assert recorded.suggest() == design
+
+
+def go_on(recorded, truth, until):
+    """Measures, and keeps the row of each measurement, up to a number of them."""
+    values = OPERATOR.forward(truth)[0]
+    while recorded.experiment.count_told < until:
+        recorded.step(lambda design: values[design], lambda _: False)
+        keep(recorded)
+    return recorded.experiment
+
+
+def keep(recorded):
+    told = recorded.experiment.told[-1]
+    count = recorded.experiment.count_told
+    recorded.keep({"count": count, "surprise": told.surprise, "moves": told.moves})
+
+
+def test_a_batch_is_resumed_wherever_it_was_stopped(tmp_path):
+    """Also between two designs that the same samples chose, and with samples that start from earlier ones."""
+    truth = torch.rand(1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    whole = go_on(scan(tmp_path / "whole.db", batch=3, refresh=9), truth, 7)
+    assert [one.surprise is not None for one in whole.told] == [False, True, False, False, True, False, False]
+    for stopped, unjudged in ((2, False), (3, True), (5, False), (5, True)):
+        path = tmp_path / f"{stopped}{unjudged}.db"
+        half = scan(path, batch=3, refresh=9)
+        go_on(half, truth, stopped)
+        if unjudged:
+            design = half.suggest()
+            half.tell(design, OPERATOR.forward(truth)[0, design])
+        resumed = scan(path, batch=3, refresh=9)
+        if resumed.unjudged:
+            resumed.experiment.step()
+            keep(resumed)
+        assert go_on(resumed, truth, 7).told == whole.told
+        assert resumed.experiment.decide().design == whole.decide().design

@@ -15,7 +15,11 @@ KNOWN = (
     "soft(steps=20), or a:b"
 )
 FEW = tuple(5 * 2**i for i in range(20))  # measurements to judge at
-ORDER = "variance, uniform, random (mri: low-to-high, equispaced) or replay:SUMMARY"
+ORDER = (
+    "variance, logdet, committee, carried or aoptimal, with options as in logdet(noise=0.01), "
+    'aoptimal(roi="FILE") or variance(batch=4); uniform, random, golden, expert (mri: low-to-high, '
+    'equispaced), population(slices="FILE"), oracle (knows the truth) or replay:SUMMARY'
+)
 
 Images = Annotated[
     list[str],

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.design.policy import Choice, Policy
+from tomopilot.design.ensemble import check_positive
+from tomopilot.design.policy import Choice, Policy, between
 from tomopilot.measure.kind import PROJECTION
 from tomopilot.measure.operator import Operator
 from tomopilot.records import Data, Decision
@@ -27,6 +28,9 @@ class Expert:
     opening: Policy
     start: int = 4
     step: float = math.radians(4)
+
+    def __post_init__(self) -> None:
+        check_positive("step", self.step, "radians between neighbouring angles, such as 0.07")
 
     def choose(self, choice: Choice) -> Decision:
         if choice.taken < max(2, self.start) or not choice.data:
@@ -54,24 +58,18 @@ def sharpness(data: Data) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
 def strongest(angles: Float[Tensor, " m"], sharp: Float[Tensor, " m"]) -> list[float]:
     """The angle of the sharpest projection, then of the sharpest one far enough from it."""
     first = int(sharp.argmax())
-    others = sharp.where(_between(angles, angles[first]) >= APART, -1.0)
+    others = sharp.where(between(angles, angles[first]) >= APART, -1.0)
     second = int(others.argmax())
     return [angles[i].item() for i in ([first, second] if others[second] >= 0 else [first])]
-
-
-def _between(angles: Tensor, angle: Tensor | float) -> Tensor:
-    """Radians between directions, which repeat after half a turn."""
-    apart = (angles - angle) % math.pi
-    return torch.minimum(apart, math.pi - apart)
 
 
 def _nearest(operator: Operator, free: tuple[int, ...], direction: float, step: float) -> int:
     angles = operator.settings.double().cpu()
     taken = torch.ones(len(angles), dtype=torch.bool)
     taken[list(free)] = False
-    gaps = _between(angles[:, None], angles[taken]).amin(1)
+    gaps = between(angles[:, None], angles[taken]).amin(1)
     gaps[taken] = -1.0
-    away = _between(angles, direction)
+    away = between(angles, direction)
     while not bool((allowed := gaps >= step - 1e-6).any()):
         step = step / 2 if step > 1e-5 else -0.5  # views of the same lines are left
     return int(away.where(allowed, math.inf).argmin())

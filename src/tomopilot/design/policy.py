@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.design.ensemble import conditioned
 from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
@@ -17,6 +18,7 @@ from tomopilot.randomness import stream
 from tomopilot.records import Data, Decision, Draws, Forecast, Told
 
 SAME = 1e-5  # radians, within which lines are one
+OLDEST = 32  # measurements, after which samples to choose by are drawn anew
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,13 @@ class Choice:
     told: tuple[Told, ...] = ()  # the measurements so far
     noise: Noise | None = None  # of the measurement to come, where it is known
     data: Data | None = None  # what was measured
+    pending: tuple[int, ...] = ()  # asked for, not told
+    past: Callable[[int], tuple[Draws, int]] | None = None  # samples by a count of measurements, and theirs
+
+    def drawn_by(self, count: int) -> tuple[Draws, list[int]]:
+        """Samples of when `count` designs were taken, and the designs taken since; at most `OLDEST` ago."""
+        draws, told = self.past(count) if self.past else (self.draw(), len(self.told))
+        return draws, [*(one.design for one in self.told[told:]), *self.pending]
 
 
 @runtime_checkable
@@ -57,34 +66,49 @@ class InOrder:
 
 @dataclass(frozen=True)
 class Greedy:
-    """The free design of highest score (paper, Algorithm 1), after `start` measurements by `opening`."""
+    """The free design of highest score (paper, Algorithm 1), after `start` measurements by `opening`.
+
+    With a `batch` above 1, samples are drawn for every so many designs: after the first one, the spread that
+    those taken since would leave is scored. So are designs that were asked for and not told yet, whatever the
+    batch. The designs of a batch are the same however they are asked and told.
+    """
 
     score: Callable[[Forecast], Float[Tensor, " n"]]
     opening: Policy
     start: int = 1
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if type(self.batch) is not int or not 1 <= self.batch <= OLDEST:
+            raise ValueError(
+                f"batch is {self.batch!r}; expected how many designs are chosen by the same samples, a whole "
+                f"number from 1 to {OLDEST}"
+            )
 
     def choose(self, choice: Choice) -> Decision:
         if choice.taken < self.start:
             return self.opening.choose(choice)
-        draws = choice.draw()
+        draws, since = choice.drawn_by(choice.taken - (choice.taken - self.start) % self.batch)
         if len(draws.images) < 2:
             raise ValueError(
-                f"{getattr(self.score, '__name__', self.score)} compares samples, but the posterior gave "
-                f"{len(draws.images)} image; "
+                f"{_name(self.score)} compares samples, but the posterior gave {len(draws.images)} image; "
                 "ask for at least 2 samples, or use a fixed order such as uniform"
             )
-        index, operator = torch.tensor(choice.free), choice.operator
+        index = torch.tensor(choice.free)
         scores = torch.full((len(choice.operator),), torch.nan)
         with torch.no_grad():
             # of all designs: cheaper than an operator of the free ones, which change
-            seen = operator.forward(torch.cat([draws.images, draws.guess[None]]))[:, index]
-            scores[index] = self.score(Forecast(seen[:-1], seen[-1], choice.noise)).float().cpu()
+            forecast = conditioned(Forecast.of(choice.operator, draws, choice.noise), since)
+            scores[index] = self.score(forecast[index]).float().cpu()
         if not bool(scores[index].isfinite().all()):
             raise FloatingPointError(
-                f"{getattr(self.score, '__name__', self.score)} gives scores that are NaN or infinite; "
-                "are the posterior samples?"
+                f"{_name(self.score)} gives scores that are NaN or infinite; are the posterior samples?"
             )
         return Decision(choice.free[int(scores[index].argmax())], scores)
+
+
+def _name(score: Callable[[Forecast], Tensor]) -> str:
+    return getattr(score, "__name__", type(score).__name__)
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,12 @@ class Guarded:
     def choose(self, choice: Choice) -> Decision:
         raised = self.alarm(choice.told)
         return (self.fallback if raised else self.policy).choose(choice)
+
+
+def between(angles: Tensor, angle: Tensor | float) -> Tensor:
+    """Radians between directions, which repeat after half a turn."""
+    apart = (angles - angle) % math.pi
+    return torch.minimum(apart, math.pi - apart)
 
 
 def bisect_order(n: int) -> list[int]:

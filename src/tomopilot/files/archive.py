@@ -110,6 +110,11 @@ class Archive:
         """The samples that the `number`-th step decided by, if it was the latest to need any."""
         return self._tensors("draws", scan, number)
 
+    def drawn(self, scan: str) -> int | None:
+        """The latest step that needed samples to decide by."""
+        found = self._do("select number from draws where scan = ?", (scan,))
+        return found[0][0] if found else None
+
     def add_estimate(self, scan: str, number: int, tensors: Mapping[str, Tensor]) -> None:
         """Keeps what a scan ended with, after so many measurements."""
         self._put("estimates", (scan, number, _packed(tensors)))

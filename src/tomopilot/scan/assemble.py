@@ -1,16 +1,20 @@
 """From names to the parts of one scan: the only place where a plan becomes objects."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tomopilot.design.acquisition import Oracle
 from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy
 from tomopilot.design.stopping import Rule, budget, certain, either
 from tomopilot.design.trust import Trust, Watch
 from tomopilot.experiment import Experiment
+from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_settings
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
@@ -23,8 +27,21 @@ from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.records import Data, Draws
-from tomopilot.scan.parts import REPLAY, SCORES, Method, entry, family, make
+from tomopilot.scan.parts import (
+    ORACLE,
+    REPLAY,
+    SCORES,
+    Method,
+    Order,
+    built,
+    entry,
+    family,
+    make,
+    part,
+    rule,
+)
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.truth import read_roi, read_slices
 
 SAME = 1e-3  # of the unit of a setting, within which a recorded one is a candidate
 EXACT = 1e-3  # noiseless data are fitted to this share of their rms, no closer
@@ -68,11 +85,13 @@ def assemble(
     noise: Noise,
     span: float = 1.0,
     known: Data | None = None,
+    truth: Tensor | None = None,
 ) -> Parts:
     """The parts of a scan of whatever `operator` measures.
 
     span: intensity range of the images, where no method of the plan has a prior that states one
     known: what was measured before the scan
+    truth: what is scanned, where it is known; see `policy`
     """
     method = scan.method
     prior = prior_of(method, plan.device)
@@ -83,7 +102,7 @@ def assemble(
     chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
-    chosen = policy(plan, scan, operator, alarm)
+    chosen = policy(plan, scan, operator, alarm, truth)
     ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget
     until: Rule = budget(max(1, min(plan.budget, ordered)))
     if plan.certain is not None:
@@ -165,19 +184,76 @@ def replayed(source: str, image: str, operator: Operator) -> list[int]:
     return list(dict.fromkeys(designs))
 
 
-def policy(plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None) -> Policy:
-    """The policy of a checked name; an adaptive one continues in uniform order after an alarm."""
-    name, usual = scan.method.policy, family(plan.operator)
-    if name.startswith(REPLAY):
-        return InOrder(replayed(name.removeprefix(REPLAY), plan.label(scan.image), operator))
+def policy(
+    plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None, truth: Tensor | None = None
+) -> Policy:
+    """The policy of a checked name; an adaptive one continues in uniform order after an alarm.
+
+    truth: what is scanned, where it is known; only the oracle looks at it
+    """
+    text, usual = scan.method.policy, family(plan.operator)
+    name, opening = rule(text), InOrder(usual.opening(operator))
+    if name == REPLAY:
+        return InOrder(replayed(text.removeprefix(REPLAY), plan.label(scan.image), operator))
     if name in usual.orders:
-        return InOrder(usual.orders[name](operator, plan.seed, plan.start, plan.budget))
-    opening = InOrder(usual.opening(operator))
+        return InOrder(_order(plan, text, operator))
     if name in usual.rules:
-        return usual.rules[name](opening, plan.start)
-    adaptive = Greedy(SCORES[name], opening, plan.start)
+        return built(text, usual.rules[name], (opening, plan.start), part(text)[1])
+    if name == ORACLE:
+        return Greedy(_oracle(text, truth), opening, plan.start)
+    adaptive = _greedy(text, operator, opening, plan.start)
     retreat = InOrder(usual.orders["uniform"](operator, plan.seed, 0, plan.budget))
     return Guarded(adaptive, retreat, alarm) if alarm else adaptive
+
+
+def _greedy(text: str, operator: Operator, opening: Policy, start: int) -> Greedy:
+    """An adaptive policy by name and options, of which `batch` is for every score."""
+    name, options = part(text)
+    batch = {"batch": options.pop("batch")} if "batch" in options else {}
+    if "roi" in options:
+        options["roi"] = _given(text, partial(read_roi, options["roi"], operator))
+    score = built(text, SCORES[name], (), options)
+    return built(text, Greedy, (score, opening, start), batch)
+
+
+def _oracle(text: str, truth: Tensor | None) -> Oracle:
+    if truth is None:
+        raise ValueError(
+            f"policy {ORACLE} has to know the true image, so it is for scans of known images only"
+        )
+    return built(text, SCORES[ORACLE], (truth,), part(text)[1])  # pyright: ignore[reportReturnType]
+
+
+def _order(plan: Plan, text: str, operator: Operator) -> Sequence[int]:
+    """A fixed order by name and options; one that is learned is the same for all images of a size."""
+    name, options = part(text)
+    if "slices" in options:
+        return _learned(plan, text, operator.image_shape)
+    return _ordered(plan, text, operator, family(plan.operator).orders[name], options)
+
+
+@lru_cache(maxsize=8)
+def _learned(plan: Plan, text: str, image_shape: tuple[int, ...]) -> Sequence[int]:
+    usual, (name, options) = family(plan.operator), part(text)
+    empty = NamedImage(name, torch.zeros(image_shape[-2:]))
+    operator = usual.make(empty, angles=plan.angles, bins=plan.bins)
+    options["slices"] = _given(text, partial(read_slices, options["slices"], operator, plan.seed))
+    learned = _ordered(plan, text, operator, usual.orders[name], options)
+    return [*dict.fromkeys([*learned, *usual.opening(operator)])]
+
+
+def _ordered(
+    plan: Plan, text: str, operator: Operator, make: Order, options: dict[str, Any]
+) -> Sequence[int]:
+    return built(text, make, (operator, plan.seed, plan.start, plan.budget), options)
+
+
+def _given(text: str, read: Callable[[], Tensor]) -> Tensor:
+    """Images that an option names."""
+    try:
+        return read()
+    except ValueError as error:
+        raise ValueError(f"policy {text!r} cannot be used: {error}") from None
 
 
 def noise_of(text: str, clean: Tensor, size: int) -> Noise:

@@ -1,16 +1,18 @@
 """Every name that a command line or a file can use, and its meaning: one row of a table each."""
 
 import ast
+import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from tomopilot.design.acquisition import variance
+from tomopilot.design.acquisition import AOptimal, LogDet, Oracle, carried, committee, variance
 from tomopilot.design.expert import Expert
+from tomopilot.design.orders import golden_order, population_order
 from tomopilot.design.policy import (
     Policy,
     centre_order,
@@ -36,6 +38,7 @@ from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.laplace import Laplace
 from tomopilot.posterior.posterior import Guidance, Posterior
 from tomopilot.prior.schedule import ddpm, logarithmic
+from tomopilot.records import Forecast
 
 Make = Callable[..., Posterior]
 
@@ -113,15 +116,30 @@ POSTERIORS = {
     "laplace": Entry(Laplace, needs_prior=False, kind=PROJECTION.name),
     "zero-filled": Entry(ZeroFilled, needs_prior=False, gives_samples=False, kind=ROW.name),
 }
-SCORES = {"variance": variance}  # what adaptive policies maximise
+ORACLE = "oracle"  # is given the truth, so it is for scans of known images only
+SCORES: dict[str, Callable[..., Callable[[Forecast], Tensor]]] = {  # what adaptive policies maximise
+    "variance": lambda: variance,
+    "logdet": LogDet,
+    "committee": lambda: committee,
+    "carried": lambda: carried,
+    "aoptimal": AOptimal,
+    ORACLE: Oracle,
+}
 REPLAY = "replay:"  # and the summary.json of an earlier run
 
-Order = Callable[[Operator, int, int, int], list[int]]  # of designs; also from seed, start and budget
+Order = Callable[..., list[int]]  # of designs: from the operator, seed, start and budget, and options
 
 
 def _from_centre(order: Order) -> Order:
     """Rows in some order, once those about the centre have opened the scan, as in the paper (App. B)."""
     return lambda rows, *rest: [*centre_order(len(rows))[: rest[1]], *order(rows, *rest)]
+
+
+def population(
+    operator: Operator, seed: int, start: int, budget: int, *, slices: Tensor, noise: float = 0.1
+) -> list[int]:
+    """The best fixed order for images like the slices, as far as the budget goes."""
+    return population_order(operator, slices, budget, noise)
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,7 @@ class Family:
     order: str  # the best that is fixed before the scan
     opening: Callable[[Operator], list[int]]  # how adaptive scans begin
     orders: Mapping[str, Order] = field(default_factory=dict)
-    rules: Mapping[str, Callable[[Policy, int], Policy]] = field(default_factory=dict)  # from opening, start
+    rules: Mapping[str, Callable[..., Policy]] = field(default_factory=dict)  # from opening, start, options
     unused: Mapping[str, str] = field(default_factory=dict)  # options it has no use for, and why
 
     @property
@@ -191,6 +209,8 @@ OPERATORS = {
         orders={
             "uniform": lambda operator, *_: uniform_order(operator),
             "random": lambda operator, seed, *_: random_order(len(operator), seed),
+            "golden": lambda operator, *_: golden_order(operator),
+            "population": population,
         },
         rules={"expert": Expert},
     ),
@@ -208,6 +228,7 @@ OPERATORS = {
             "uniform": _from_centre(lambda rows, *_: centred_bisection(len(rows))),
             "random": _from_centre(lambda rows, seed, *_: random_order(len(rows), seed)),
             "low-to-high": lambda rows, *_: centre_order(len(rows)),
+            "population": population,
             "equispaced": _from_centre(
                 lambda rows, _, start, budget: equispaced_order(len(rows), budget - start)
             ),
@@ -257,6 +278,33 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"{text!r} is not understood; write a name, or name(option=value)") from None
 
 
+def rule(policy: str) -> str:
+    """The name of a policy, whatever its options.
+
+    >>> rule("variance(batch=4)"), rule("replay:runs/first/summary.json")
+    ('variance', 'replay:')
+    """
+    return REPLAY if policy.startswith(REPLAY) else part(policy)[0]
+
+
+Made = TypeVar("Made")
+
+
+def built(policy: str, make: Callable[..., Made], given: Sequence[Any], options: Mapping[str, Any]) -> Made:
+    """A part of a policy; raises on options that `make` does not know, lacks or finds out of range."""
+    known = inspect.signature(make)
+    try:
+        known.bind(*given, **options)
+        return make(*given, **options)
+    except TypeError as error:
+        names = ", ".join([*known.parameters][len(given) :])
+        raise ValueError(
+            f"policy {policy!r} cannot be used: {error}; {rule(policy)} takes {names or 'no options'}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"policy {policy!r} cannot be used: {error}") from None
+
+
 def entry(text: str) -> Entry:
     """What the name of a posterior stands for, whatever its options."""
     name = part(text)[0]
@@ -303,7 +351,7 @@ class Method:
     def __post_init__(self) -> None:
         pair(self.posterior)
         if not self.policy.startswith(REPLAY):
-            check_names("policy", [self.policy], [*SCORES, *bare_policies(), f"{REPLAY}FILE"])
+            check_names("policy", [rule(self.policy)], [*SCORES, *bare_policies(), f"{REPLAY}FILE"])
         if self.adaptive and not entry(self.chooser).gives_samples:
             others = " or ".join(_family_of(entry(self.chooser)).bare_policies)
             raise ValueError(f"{self.chooser} gives one image, {self.policy} compares samples; use {others}")
@@ -340,7 +388,7 @@ class Method:
     @property
     def adaptive(self) -> bool:
         """Whether measurements decide what is measured next."""
-        return self.policy in SCORES
+        return rule(self.policy) in SCORES
 
     def check(self, operator: str) -> None:
         """Raises where it cannot be used with what is measured."""
@@ -350,8 +398,9 @@ class Method:
             if kind not in (None, usual.kind):
                 fitting = [n for n, other in POSTERIORS.items() if other.kind in (None, usual.kind)]
                 raise ValueError(f"{name} is for {kind}s only; {operator} takes {', '.join(fitting)}")
-        if self.policy in bare_policies() and self.policy not in usual.bare_policies:
-            other = next(kind.kind for kind in OPERATORS.values() if self.policy in kind.bare_policies)
+        name = rule(self.policy)
+        if name in bare_policies() and name not in usual.bare_policies:
+            other = next(kind.kind for kind in OPERATORS.values() if name in kind.bare_policies)
             others = " or ".join(usual.bare_policies)
             raise ValueError(f"{self.policy} is for {other}s; for {usual.kind}s use {others}")
 

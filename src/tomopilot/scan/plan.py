@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 from tomopilot.disk import typed
 from tomopilot.files.images import check_chosen, single_specs, without_folder
 from tomopilot.prior.checkpoint import prior_folders
-from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair
+from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair, rule
 
 SIZES = {  # least and most that can be meant
     "angles": (1, 10_000),
@@ -147,7 +147,7 @@ def plan_of(
         Method(posterior, policy, prior)
         for posterior in posteriors
         for policy in policies or usual.policies
-        if len(posteriors) == 1 or policy not in SCORES or entry(pair(posterior)[0]).gives_samples
+        if len(posteriors) == 1 or rule(policy) not in SCORES or entry(pair(posterior)[0]).gives_samples
         for prior in (priors if any(entry(name).needs_prior for name in pair(posterior)) else [None])
     ]
     specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))

@@ -84,14 +84,17 @@ class Recorded:
     def _recall(self) -> None:
         """Measurements, surprises and samples, up to where the scan was stopped."""
         blocks, judged = self.archive.blocks(self.key), len(self.rows)
-        for block in blocks[:judged]:
+        drawn = self.archive.drawn(self.key)
+        for count, block in enumerate(blocks[:judged], 1):
             self._tell(block)
-        tensors = self.archive.draws(self.key, judged)
+            tensors = self.archive.draws(self.key, count) if count == drawn else None
+            if tensors:  # where designs are chosen several at a time, these may not be the last
+                self.experiment.take(self.experiment.snapshot, fold(tensors))
         told = [
             replace(one, surprise=row["surprise"], moves=row["moves"])
             for one, row in zip(self.experiment.told, self.rows, strict=True)
         ]
-        self.experiment.recall(told, fold(tensors) if tensors else None)
+        self.experiment.recall(told, None)
         for block in blocks[judged:]:
             self._tell(block)
 

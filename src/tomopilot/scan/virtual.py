@@ -8,14 +8,11 @@ from torch import Tensor
 
 from tomopilot.design.trust import Trust
 from tomopilot.files.images import NamedImage, read_images
-from tomopilot.measure.fourier import to_channels
-from tomopilot.measure.kind import ROW
 from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import in_range
-from tomopilot.prior.phase import smooth_phase, with_phase
 from tomopilot.randomness import stream
 from tomopilot.records import Data
 from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
@@ -23,12 +20,12 @@ from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.truth import truth_of
 from tomopilot.simulate.instrument import Simulated
 
 FIRST = 8  # measurements that the noise is compared with
 DROWNED = 1e-3  # signal to noise below which noise is a mistake
 PRESCANNED = 0.01  # noise of a pre-scan, of its root mean square
-PHASE = 1.0  # radians, rms of the slow waves in the phase of simulated complex images
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
     name = plan.label(scan.image)
     instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer, name=name)
     span = (image.shown.max() - image.shown.min()).item() or 1.0
-    parts = assemble(plan, scan, operator, noise, span, prescan(plan, truth, name))
+    parts = assemble(plan, scan, operator, noise, span, prescan(plan, truth, name), truth)
     return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
 
 
@@ -103,7 +100,7 @@ def _check_scans(plan: Plan, spec: str) -> Look:
             check_image(image, prior, operator)
         if plan.certain is not None:
             margin(method, Trust.from_card(prior.card) if prior else Trust())
-        policy(plan, Scan(spec, method), operator)
+        policy(plan, Scan(spec, method), operator, truth=truth_of(image, operator, plan.seed))
     return Look(image.name, image.pixels.shape[-1], image.pixel_size, signal)
 
 
@@ -114,24 +111,6 @@ def signal_to_noise(plan: Plan, image: NamedImage, operator: Operator) -> float:
     noise = noise_of(plan.noise, clean, len(image.pixels))
     shares = clean.abs().square() * noise.precision(clean)
     return shares.mean().sqrt().item() if clean.any() else math.inf
-
-
-def truth_of(image: NamedImage, operator: Operator, seed: int) -> Tensor:
-    """What is scanned: the image itself; for MRI, a real one gets a random phase, from seed and name.
-
-    Complex images are two channels, their real and their imaginary part.
-    """
-    if operator.kind is not ROW:
-        return image.pixels
-    if image.pixels.is_complex():
-        return to_channels(image.pixels)
-    if image.pixels.min() < 0:
-        raise ValueError(
-            f"{image.name} goes down to {image.pixels.min():g}, but MRI is simulated from magnitudes, which "
-            "are 0 or more: rescale the image"
-        )
-    rng, pixels = stream(seed, "phase", image.name), image.pixels[None]
-    return with_phase(pixels, smooth_phase(1, tuple(image.pixels.shape), PHASE, rng=rng))[0]
 
 
 def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
