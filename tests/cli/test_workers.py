@@ -29,7 +29,7 @@ LONG = 900  # seconds after which a test gives up, on a machine however busy
 def words(pictures) -> tuple[object, ...]:
     """Four scans, of a few seconds each."""
     grid = (f"{pictures}::0-1", "--posteriors", "tv", "--policies", "uniform,random")
-    return ("compare", *grid, "--angles", 40, "--budget", 12, "--at", "all", "--device", "cpu")
+    return ("compare", *grid, "--angles", 40, "--budget", 10, "--at", "all", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_killed_worker_loses_no_scan(call, words, alone, tmp_path):
 def test_a_killed_run_is_resumed_with_other_workers(start, call, words, alone, tmp_path):
     """Begun by one process, continued by two, and ended by one; nothing is measured twice."""
     process = start(*words, "--out", tmp_path)
-    while (line := process.stderr.readline()) and "3/12" not in line:
+    while (line := process.stderr.readline()) and "3/10" not in line:
         pass
     process.kill()
     process.communicate()
@@ -110,7 +110,7 @@ def test_a_killed_run_is_resumed_with_other_workers(start, call, words, alone, t
 
 def test_a_folder_has_one_writer(call, start, words, tmp_path):
     process = start(*words, "--out", tmp_path)
-    while (line := process.stderr.readline()) and "1/12" not in line:
+    while (line := process.stderr.readline()) and "1/10" not in line:
         pass
     outcome = call("resume", tmp_path)
     process.kill()
