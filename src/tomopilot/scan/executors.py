@@ -15,7 +15,7 @@ import torch
 from tomopilot.scan.plan import check_size
 from tomopilot.scan.slurm import slurm
 
-SECONDS = 10.0  # that a scheduler has to answer
+SECONDS = 30.0  # that a scheduler has to answer
 
 
 @contextmanager
