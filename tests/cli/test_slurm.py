@@ -91,8 +91,8 @@ def wait_for_node() -> None:
     pytest.fail("the node of SLURM did not become idle")
 
 
-def kill_a_job(out: Path) -> None:
-    """Kills the process of a job once it has begun its scan."""
+def kill_a_job(out: Path, killed: list[int]) -> None:
+    """Kills the process of a job once a scan has begun."""
     end = time.monotonic() + LONG
     while time.monotonic() < end and not [*out.glob("scans/*.db")]:
         time.sleep(0.05)
@@ -103,7 +103,8 @@ def kill_a_job(out: Path) -> None:
             and str(out / "jobs").encode() in words
             and b"srun" not in words[0]
         ):
-            os.kill(int(place.parent.name), signal.SIGKILL)
+            killed.append(int(place.parent.name))
+            os.kill(killed[0], signal.SIGKILL)
             return
 
 
@@ -120,10 +121,11 @@ def test_slurm_loses_a_job_and_no_scan(call, slurm, pictures, tmp_path, monkeypa
     monkeypatch.setattr("tomopilot.scan.slurm.LOOKS", 3)
     words = ("--posteriors", "tv", "--policies", "uniform,random", "--angles", 20, "--budget", 10)
     words = ("compare", f"{pictures}::0", *words, "--at", "all", "--device", "cpu", "--out")
-    thread = threading.Thread(target=kill_a_job, args=(tmp_path / "many",), daemon=True)
+    killed: list[int] = []
+    thread = threading.Thread(target=kill_a_job, args=(tmp_path / "many", killed), daemon=True)
     thread.start()
     outcome = call(*words, tmp_path / "many", "--on", "slurm(cpus=1, minutes=30)")
-    assert outcome.status == 0, outcome.err
+    assert outcome.status == 0 and killed, outcome.err
     assert call(*words, tmp_path / "one").status == 0
     assert len(numbers(tmp_path / "one")) == 20 and numbers(tmp_path / "many") == numbers(tmp_path / "one")
     assert len([*(tmp_path / "many" / "jobs").glob("*_submission.sh")]) >= 2  # the array, and the job again
