@@ -1,6 +1,5 @@
 """A grid over several workers: the numbers of one, whoever is killed on the way."""
 
-import csv
 import json
 import multiprocessing
 import os
@@ -18,37 +17,35 @@ import pytest
 import torch
 
 from tomopilot.files.archive import Archive
+from tomopilot.scan.executors import executor
+from tomopilot.scan.lock import locked
 from tomopilot.scan.plan import plan_of
 from tomopilot.scan.spread import LOSSES, SCANS, follow_all
 
-CLOCKS = {"seconds", "estimate_seconds"}
+CLOCKS = {"seconds", "estimate_seconds", "split"}
 LONG = 900  # seconds after which a test gives up, on a machine however busy
 
 
-@pytest.fixture(scope="module")
-def words(pictures) -> tuple[object, ...]:
+@pytest.fixture
+def plan(pictures):
     """Four scans, of a few seconds each."""
-    grid = (f"{pictures}::0-1", "--posteriors", "tv", "--policies", "uniform,random")
-    return ("compare", *grid, "--angles", 40, "--budget", 12, "--at", "all", "--device", "cpu")
+    grid = {"posteriors": ["tv"], "policies": ["uniform", "random"]}
+    return plan_of([f"{pictures}::0-1"], **grid, angles=20, budget=8, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def alone(call, words, tmp_path_factory) -> list[dict]:
-    """The rows of one worker."""
-    out = tmp_path_factory.mktemp("alone")
-    assert call(*words, "--out", out).status == 0
-    return rows_of(out)
-
-
-def rows_of(out: Path) -> list[dict]:
+def rows_of(archive: Archive, plan) -> list[dict]:
     """The numbers of a finished run, which has kept no record but its own."""
-    assert not (out / SCANS).exists() and not (out / "lock").exists()
-    with open(out / "results.csv", newline="") as file:
-        rows = [{k: v for k, v in row.items() if k not in CLOCKS} for row in csv.DictReader(file)]
-    with closing(sqlite3.connect(out / "run.db")) as record:
-        for table in ("blocks", "steps"):
-            assert record.execute(f"select count(*) from {table}").fetchone() == (len(rows),)
-    return rows
+    assert not (archive.path.parent / SCANS).exists()
+    rows = [row for scan in plan.scans for row in archive.steps(scan.key)]
+    assert sum(len(archive.blocks(scan.key)) for scan in plan.scans) == len(rows) == 4 * plan.budget
+    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
+
+
+def alone(plan, folder: Path) -> list[dict]:
+    """The rows of one worker."""
+    with closing(Archive(folder / "alone.db")) as archive:
+        list(follow_all(plan, archive))
+        return rows_of(archive, plan)
 
 
 def steps_in(path: Path) -> int:
@@ -83,39 +80,38 @@ def children() -> list[int]:
     return [pid for process in multiprocessing.active_children() if (pid := process.pid)]
 
 
-def test_a_killed_worker_loses_no_scan(call, words, alone, tmp_path):
-    with killing(tmp_path, children) as killed:
-        outcome = call(*words, "--on", "local:2", "--out", tmp_path)
-    assert outcome.status == 0, outcome.err
-    assert killed and rows_of(tmp_path) == alone
+def test_a_killed_worker_loses_no_scan(plan, tmp_path):
+    with closing(Archive(tmp_path / "run.db")) as archive, executor("local:2", tmp_path) as pool:
+        with killing(tmp_path, children) as killed:
+            found = list(follow_all(plan, archive, pool))
+        assert killed and len(found) == 4 * plan.budget
+        assert rows_of(archive, plan) == alone(plan, tmp_path)
 
 
-def test_a_killed_run_is_resumed_with_other_workers(start, call, words, alone, tmp_path):
-    """Begun by one process, continued by two, and ended by one; nothing is measured twice."""
-    process = start(*words, "--out", tmp_path)
-    while (line := process.stderr.readline()) and "3/12" not in line:
-        pass
-    process.kill()
-    process.communicate()
-    process = start("resume", tmp_path, "--on", "local:2")
+def test_a_killed_run_is_resumed_with_other_workers(start, plan, pictures, tmp_path):
+    """Begun by two processes, continued by one; nothing is measured twice, and no process stays behind."""
+    words = ("--posteriors", "tv", "--policies", "uniform,random", "--angles", 20, "--budget", plan.budget)
+    more = ("--at", "all", "--device", "cpu", "--on", "local:2", "--out", tmp_path)
+    process = start("compare", f"{pictures}::0-1", *words, *more)
     end = time.monotonic() + LONG
-    while time.monotonic() < end and sum(steps_in(p) > 4 for p in tmp_path.glob(f"{SCANS}/*.db")) < 2:
+    while time.monotonic() < end and sum(steps_in(p) > 1 for p in tmp_path.glob(f"{SCANS}/*.db")) < 2:
         time.sleep(0.02)
     process.kill()
-    process.communicate()
-    outcome = call("resume", tmp_path)
-    assert outcome.status == 0, outcome.err
-    assert rows_of(tmp_path) == alone
+    process.communicate()  # ends once its workers have closed their output, too
+    before = sum(map(steps_in, tmp_path.glob(f"{SCANS}/*.db")))
+    with locked(tmp_path), closing(Archive(tmp_path / "run.db")) as archive:
+        scans = follow_all(plan, archive)
+        next(scans)
+        assert sum(len(archive.steps(scan.key)) for scan in plan.scans) == before >= 4
+        list(scans)
+        assert rows_of(archive, plan) == alone(plan, tmp_path)
 
 
-def test_a_folder_has_one_writer(call, start, words, tmp_path):
-    process = start(*words, "--out", tmp_path)
-    while (line := process.stderr.readline()) and "1/12" not in line:
-        pass
-    outcome = call("resume", tmp_path)
-    process.kill()
-    process.communicate()
-    assert outcome.status == 2 and f"is being written by process {process.pid} of this" in outcome.err
+def test_a_folder_has_one_writer(call, tmp_path):
+    (tmp_path / "run.db").touch()
+    with locked(tmp_path):
+        outcome = call("resume", tmp_path)
+    assert outcome.status == 2 and f"is being written by process {os.getpid()} of this" in outcome.err
 
 
 # Executors of others
@@ -177,40 +173,37 @@ def test_a_scan_that_kills_its_workers_is_given_up(small, tmp_path):
 # Clusters
 
 
-@pytest.fixture
-def short(pictures, tmp_path) -> tuple[object, ...]:
-    """Two quick scans."""
-    words = ("--posteriors", "fbp", "--policies", "uniform", "--angles", 20, "--budget", 3, "--device", "cpu")
-    return ("compare", f"{pictures}::0-1", *words, "--out", tmp_path)
-
-
 @pytest.mark.filterwarnings("default")
-def test_dask_loses_a_worker_and_no_scan(call, words, alone, tmp_path):
+def test_dask_loses_a_worker_and_no_scan(plan, tmp_path):
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-    )
-    with cluster, distributed.Client(cluster) as client:
-        pids = lambda: [*client.run(os.getpid).values()]  # noqa: E731
-        with killing(tmp_path, pids) as killed:
-            outcome = call(*words, "--on", f"dask:{cluster.scheduler_address}", "--out", tmp_path)
-    assert outcome.status == 0, outcome.err
-    assert killed and rows_of(tmp_path) == alone
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options, host="127.0.0.1") as cluster:
+        with distributed.Client(cluster, timeout=LONG) as client:
+            pids = [*client.run(os.getpid).values()]
+        address = f"dask:{cluster.scheduler_address}"
+        with closing(Archive(tmp_path / "run.db")) as archive, executor(address, tmp_path) as pool:
+            with killing(tmp_path, lambda: pids) as killed:
+                found = list(follow_all(plan, archive, pool))
+            assert killed and len(found) == 4 * plan.budget
+            assert rows_of(archive, plan) == alone(plan, tmp_path)
 
 
 @pytest.mark.filterwarnings("default")
-def test_no_scheduler_answers(call, short, tmp_path, monkeypatch):
+def test_no_scheduler_answers(call, pictures, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("tomopilot.scan.executors.SECONDS", 0.5)
-    outcome = call(*short, "--on", "dask:tcp://127.0.0.1:9")
+    words = ("--posterior", "fbp", "--policy", "uniform", "--budget", 2, "--out", tmp_path / "run")
+    outcome = call("simulate", f"{pictures}::0", *words, "--on", "dask:tcp://127.0.0.1:9")
     assert outcome.status == 2 and "no dask scheduler answers at 'tcp://127.0.0.1:9'" in outcome.err
-    assert not (tmp_path / "run.db").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.filterwarnings("default")
-def test_jobs_of_submitit(call, short, tmp_path):
+def test_jobs_of_submitit(call, pictures, tmp_path):
     """Without a cluster: the same files, the same way back."""
     pytest.importorskip("submitit")
-    outcome = call(*short, "--on", "slurm(cluster='local')", "--json")
+    words = ("--posterior", "fbp", "--policy", "uniform", "--budget", 3, "--out", tmp_path)
+    outcome = call("simulate", f"{pictures}::0-1", *words, "--on", "slurm(cluster='local')", "--json")
     assert outcome.status == 0, outcome.err
-    assert len(rows_of(tmp_path)) == 6 and len(json.loads(outcome.out)["images"]) == 2
+    assert [len(scan["psnr"]) for scan in json.loads(outcome.out)["images"]] == [3, 3]
+    assert not (tmp_path / SCANS).exists() and [*(tmp_path / "jobs").iterdir()]

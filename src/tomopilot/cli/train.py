@@ -60,6 +60,7 @@ def train(
 
     Example: tomopilot train slices.npz --recipe recipes/chip-128.toml --hours 5 --out runs/my-prior
     """
+    from tomopilot.prior.ranks import joined
     from tomopilot.prior.train import holds_training
     from tomopilot.scan.plan import pick_device
 
@@ -68,7 +69,8 @@ def train(
     if queue is not None:
         if images or recipe or finish:
             raise ValueError("a queue names its recipes and images itself: give only --queue and --out")
-        _train_queue(queue, out, origin, device)
+        with joined(out, device) as own:
+            _train_queue(queue, own, origin, device)
         return
     changes = {"steps": steps, "seed": seed, "evenly": evenly}
     task = _task(images, recipe, validation, hours, start_from, changes)
@@ -82,7 +84,8 @@ def train(
         raise ValueError(
             "the recipe has no last step (steps = 0): set the duration with --hours, or give --steps"
         )
-    _train(task, out, origin, device, finish)
+    with joined(out, device) as own:
+        _train(task, own, origin, device, finish)
 
 
 def _train(task: "Task", out: Path, origin: dict[str, str], device: str, finish: bool) -> None:

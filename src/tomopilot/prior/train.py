@@ -20,6 +20,7 @@ from tomopilot.prior.augment import Slices
 from tomopilot.prior.checkpoint import Prior, load_prior, save_tensors
 from tomopilot.prior.denoiser import Denoiser
 from tomopilot.prior.phase import smooth_phase, with_phase
+from tomopilot.prior.ranks import longest
 from tomopilot.prior.trainer import STATE, Trainer, read_note, read_state, to_network_range
 from tomopilot.prior.training import Training
 from tomopilot.randomness import stream
@@ -124,7 +125,7 @@ def train(
     while (trainer.step < training.steps or not training.steps) and seconds < 3600 * hours:
         before = _now(trainer.device)
         loss = trainer.update(images, chances)
-        seconds += _now(trainer.device) - before
+        seconds += longest(_now(trainer.device) - before, trainer.device)
         last, errors = trainer.step == training.steps or seconds >= 3600 * hours, None
         if last or trainer.step % training.validate_every == 0:
             errors = validate(trainer.prior(card).denoise, clean)

@@ -19,6 +19,7 @@ from tomopilot.prior.checkpoint import Prior, load_tensors, save_prior, save_ten
 from tomopilot.prior.denoiser import per_image
 from tomopilot.prior.muon import Muon
 from tomopilot.prior.phase import smooth_phase, with_phase
+from tomopilot.prior.ranks import add_up, share
 from tomopilot.prior.schedule import ddpm_sigmas
 from tomopilot.prior.training import Training
 from tomopilot.randomness import stream
@@ -125,16 +126,18 @@ class Trainer:
         return loss
 
     def _descend(self, noisy: Tensor, times: Float[Tensor, " b"], target: Tensor) -> float:
-        """The loss of views, its gradient added up over parts that the memory holds."""
+        """The loss of views, its gradient added up over processes, and over parts that the memory holds."""
         self.network.zero_grad()
         size = max(1, AT_ONCE[self.device.type] // noisy[0, ..., :, :].numel())
-        total = 0.0
-        for part in zip(noisy.split(size), times.split(size), target.split(size), strict=True):
+        total = torch.zeros((), device=self.device)
+        own = share(len(noisy))
+        for part in zip(*(values[own].split(size) for values in (noisy, times, target)), strict=True):
             output = self.network(*part[:2])
             loss = (output - part[2]).square().sum() / target.numel()
             loss.backward()
-            total += loss.item()
-        return total
+            total += loss.detach()
+        add_up([total, *(value.grad for value in self.network.parameters() if value.grad is not None)])
+        return total.item()
 
     def prior(self, card: Mapping[str, Any]) -> Prior:
         """The moving average as a prior, in image units."""

@@ -15,7 +15,7 @@ import torch
 from tomopilot.scan.plan import check_size
 from tomopilot.scan.slurm import slurm
 
-SECONDS = 10.0  # that a scheduler has to answer
+SECONDS = 30.0  # that a scheduler has to answer
 
 
 @contextmanager
@@ -105,18 +105,18 @@ def dask(address: str, folder: Path) -> Executor:
             f"no dask scheduler answers at {address!r} ({error}); start one with `dask scheduler`, and give "
             "its address, as in dask:tcp://host:8786"
         ) from None
-    return Dask(client)
+    return Dask(client, address)
 
 
 class Dask(Executor):
     """Work for the client of a scheduler; when it ends, so does the client."""
 
-    def __init__(self, client: Any) -> None:
-        self.client, self.pool = client, client.get_executor(pure=False)
+    def __init__(self, client: Any, address: str) -> None:
+        self.client, self.address, self.pool = client, address, client.get_executor(pure=False)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         if self.client.status != "running":
-            raise OSError(f"the dask scheduler at {self.client.scheduler.address} is gone")
+            raise OSError(f"the dask scheduler at {self.address} is gone; start it, then resume the run")
         return self.pool.submit(fn, *args, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

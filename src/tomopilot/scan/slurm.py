@@ -15,6 +15,7 @@ MINUTES = 60  # that a job may take, where nothing is said
 SECONDS = 60.0  # that the scheduler has to answer
 PAUSE = 1.0  # seconds between two looks at what jobs left
 LOOKS = 30  # of them between two looks at the queue
+QUEUE = ("squeue", "--me", "-h", "-r", "-o", "%i")  # the numbers of all own jobs
 OPTIONS = {  # of slurm(...), by their names in submitit
     "minutes": "timeout_min", "cpus": "cpus_per_task", "memory": "mem_gb", "gpus": "gpus_per_node",
     "partition": "slurm_partition", "account": "slurm_account", "qos": "slurm_qos",
@@ -91,8 +92,7 @@ class Slurm(Executor):
         while not self.closed.wait(PAUSE):
             self._send()
             for future, job in [*self.jobs.items()]:
-                if job.done():
-                    self._settle(future, job)
+                self._settle(future, job)
             looks += 1
             if looks % LOOKS == 0 and self.auto.cluster == "slurm":
                 self._look_for_lost()
@@ -113,18 +113,23 @@ class Slurm(Executor):
         self.jobs |= {future: job for (future, *_), job in zip(new, jobs, strict=True)}
 
     def _settle(self, future: Future[Any], job: Any) -> None:
-        del self.jobs[future]
         try:
+            if not job.done():
+                return
             future.set_result(job.result())
         except Exception as error:  # no result: the future says why
             future.set_exception(error)
+        del self.jobs[future]
 
     def _look_for_lost(self) -> None:
         """Gives up jobs that left the queue without a result; without accounting nothing else tells."""
-        asked = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%i"], capture_output=True, text=True)
-        if asked.returncode or not self.jobs:
-            return
-        absent = {job.job_id for job in self.jobs.values()} - {*asked.stdout.split()}
+        try:
+            queue = subprocess.check_output(
+                QUEUE, stderr=subprocess.DEVNULL, text=True, timeout=SECONDS
+            ).split()
+        except (OSError, subprocess.SubprocessError):
+            return  # the scheduler is away for a while
+        absent = {job.job_id for job in self.jobs.values()} - {*queue}
         for future, job in [*self.jobs.items()]:
             if job.job_id in absent & self.missed and not job.done():
                 del self.jobs[future]

@@ -7,7 +7,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,7 +126,8 @@ def _spread(plan: Plan, archive: Archive, out: Path, pool: Executor, left: list[
                 failed[work] = error
     if failed:
         raise _told(plan, out, failed, lost)
-    (out / SCANS).rmdir()
+    with suppress(OSError):  # jobs of a command that was killed may still be writing there
+        (out / SCANS).rmdir()
 
 
 def _hand_out(archive: Archive, plan: Plan, work: Work) -> None:
