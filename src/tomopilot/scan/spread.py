@@ -96,6 +96,8 @@ def follow_all(plan: Plan, archive: Archive, pool: Executor | None = None) -> It
     if pool is not None:
         left = [index for index, scan in enumerate(plan.scans) if not finished(archive, scan)]
         yield from _spread(plan, archive, out, pool, left)
+    with suppress(OSError):  # jobs of a command that was killed may still be writing there
+        (out / SCANS).rmdir()
 
 
 def finished(archive: Archive, scan: Scan) -> bool:
@@ -126,8 +128,6 @@ def _spread(plan: Plan, archive: Archive, out: Path, pool: Executor, left: list[
                 failed[work] = error
     if failed:
         raise _told(plan, out, failed, lost)
-    with suppress(OSError):  # jobs of a command that was killed may still be writing there
-        (out / SCANS).rmdir()
 
 
 def _hand_out(archive: Archive, plan: Plan, work: Work) -> None:
