@@ -39,6 +39,7 @@ hours = 1e-4
 STATM = Path("/proc/self/statm")
 pytestmark = pytest.mark.skipif(not STATM.exists(), reason="memory of processes is read from /proc")
 
+CHANGED = "was changed after it was written"  # said of cards, which people may edit
 SHORT, TRUNCATIONS, FLIPS = 3, 40, 50  # of each kind of file
 MEMORY, SECONDS = 500 * 2**20, 60  # at most, beyond that of the program itself; thirty times what is usual
 SCAN = (
@@ -216,7 +217,7 @@ def endure(call, whole: Path, kind: Kind, tmp_path: Path, cuts: int, flips: int)
         assert trial.status in (0, 2) or (kind.endless and trial.status == -signal.SIGALRM), trial
         if trial.status == 2:
             assert trial.err.strip().splitlines()[-1].startswith("tomopilot:"), trial
-        if kind.left and not trial.status:
+        if kind.left and not trial.status and CHANGED not in trial.err:
             assert numbers_of(folder / kind.left) == numbers_of(good / kind.left)
         trials.append(trial)
         shutil.rmtree(folder)

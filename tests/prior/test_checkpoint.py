@@ -10,7 +10,16 @@ import torch
 
 import tomopilot
 from tomopilot.nets.folded import FoldedUNet
-from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior, prior_folders, save_prior
+from tomopilot.prior.checkpoint import (
+    CARD,
+    WEIGHTS,
+    add_to_card,
+    altered,
+    load_prior,
+    prior_folders,
+    read_card,
+    save_prior,
+)
 
 NETWORK = {"fold": 2, "widths": [8, 8], "groups": 4}
 FACTS = {"name": "tiny", "network": NETWORK, "prediction": "v", "range": [0.0, 2.0]}
@@ -37,7 +46,7 @@ def put_weights(folder: Path, content: bytes) -> None:
 
 def change_card(folder: Path, **facts) -> None:
     card = json.loads((folder / CARD).read_text())
-    (folder / CARD).write_text(json.dumps({**card, "sealed": None, **facts}))
+    (folder / CARD).write_text(json.dumps({**card, **facts}))
 
 
 def refused(folder: Path) -> str:
@@ -215,13 +224,10 @@ def test_partial_files_are_ignored(folder, network):
     load_prior(folder)
 
 
-def test_a_card_whose_numbers_were_changed_is_rejected_unless_that_is_said(folder):
-    card = json.loads((folder / CARD).read_text())
-    (folder / CARD).write_text(json.dumps({**card, "unit": "per cm"}))
-    load_prior(folder)
-    changed = {**card, "range": [0.0, 1.5]}
-    (folder / CARD).write_text(json.dumps(changed))
-    assert "was changed after it was written" in refused(folder)
-    del changed["sealed"]
-    (folder / CARD).write_text(json.dumps(changed))
-    assert load_prior(folder).scale == 0.75
+def test_a_card_whose_numbers_were_changed_is_known(folder):
+    card = read_card(folder)
+    assert not altered(card) and not altered({**card, "unit": "per cm"})
+    assert altered({**card, "range": [0.0, 1.5]})
+    assert not altered({**card, "range": [0.0, 1.5], "sealed": None})
+    add_to_card(folder, {"range": [0.0, 1.5]})
+    assert not altered(read_card(folder))

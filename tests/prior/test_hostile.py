@@ -56,7 +56,7 @@ def prior(tmp_path_factory):
 
 
 def try_cards(prior, tmp_path, count, seed):
-    chance, good, rejected = random.Random(seed), {**read_card(prior), "sealed": None}, 0
+    chance, good, rejected = random.Random(seed), read_card(prior), 0
     (tmp_path / WEIGHTS).write_bytes((prior / WEIGHTS).read_bytes())
     for _ in range(count):
         (tmp_path / CARD).write_text(json.dumps(mutated(good, chance)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tomopilot.design.trust import Trust
-from tomopilot.prior.checkpoint import folder_of, read_card
+from tomopilot.prior.checkpoint import SEALED, altered, folder_of, read_card
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan
 from tomopilot.units import lengths, readable
@@ -45,6 +45,11 @@ def doubts(plan: Plan, looks: Sequence[Look]) -> list[str]:
             "projections are truncated, and what lies outside is seen from few angles or none"
         )
     for prior in priors_of(plan):
+        if altered(read_card(folder_of(prior))):
+            found.append(
+                f"the card of prior {prior} was changed after it was written, in {' or '.join(SEALED)}: if "
+                "that was not meant, fetch the prior again"
+            )
         found += foreign_pixels(prior, looks)
     return found
 
