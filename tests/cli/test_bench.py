@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from tomopilot.bench.figures import FIGURES
 from tomopilot.prior.checkpoint import read_card
 
 pytestmark = pytest.mark.usefixtures("few_steps")
@@ -190,7 +191,7 @@ def test_speed(left):
 
 def test_list(call):
     lines = call("bench", "--list").out.splitlines()
-    assert [line.split()[0] for line in lines] == [*PROMISED]
+    assert [line.split()[0] for line in lines] == [*PROMISED, *FIGURES]
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_what_does_not_fit_projections_is_refused(call, brain, tiny, pictures, t
         (("--prior", brain), "'brain' is of complex images, but real ones"),
         (
             ("--prior", tiny, "--policy", "low-to-high"),
-            "low-to-high is for k-space rows; for projections use uniform or random or expert",
+            "low-to-high is for k-space rows; for projections use uniform or",
         ),
         (("--prior", tiny, "--posterior", "inpaint"), "inpaint is for k-space rows only"),
     ):

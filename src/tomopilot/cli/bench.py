@@ -79,8 +79,9 @@ def bench(
 
     A figure continues what its folder holds; figures of one folder share their comparisons.
 
-    Examples: tomopilot bench calibration slices.npz::0-9 --out runs/calibration;
-    tomopilot bench table1 --images 12 --out runs/paper
+    Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
+
+    Example: tomopilot bench table1 --images 12 --out runs/paper
     """
     from tomopilot.bench.figures import FIGURES
     from tomopilot.bench.protocol import Scale
