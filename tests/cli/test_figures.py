@@ -60,6 +60,7 @@ def test_figures_share_what_is_finished(bench, tmp_path):
     assert before == {path: path.read_bytes() for path in before}
 
 
+@pytest.mark.slow
 def test_another_scale_is_another_folder(bench, call, tiny, tmp_path):
     bench("fig6")
     words = ("--images", 2, "--budget", 3, "--count", 2, "--prior", tiny, "--device", "cpu")

@@ -88,6 +88,7 @@ def test_a_killed_worker_loses_no_scan(plan, tmp_path):
         assert rows_of(archive, plan) == alone(plan, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_other_workers(start, plan, pictures, tmp_path):
     """Begun by two processes, continued by one; nothing is measured twice, and no process stays behind."""
     words = ("--posteriors", "tv", "--policies", "uniform,random", "--angles", 20, "--budget", plan.budget)
@@ -174,6 +175,7 @@ def test_a_scan_that_kills_its_workers_is_given_up(small, tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.slow
 def test_dask_loses_a_worker_and_no_scan(plan, tmp_path):
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}

@@ -59,9 +59,9 @@ POSTERIORS: list[tuple[Posterior, Operator]] = [
 def fitted(posterior: Posterior) -> Posterior:
     """The same, long enough at it where a network is fitted."""
     if isinstance(posterior, Laplace):
-        return replace(posterior, steps=100, width=8, rank=50, solves=50)
+        return replace(posterior, steps=60, width=4, rank=30, solves=30)
     if isinstance(posterior, Bootstrap | Swag) and posterior.network:
-        return replace(posterior, steps=100, width=8)
+        return replace(posterior, steps=60, width=8)
     return posterior
 
 
