@@ -1,10 +1,20 @@
-"""Small files in the formats that people bring, written for tests."""
+"""Small files in the formats that people bring, and what is in them, for tests."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+
+TINY_TRAINING = """
+[training]
+network = { fold = 2, widths = [8, 8], layers = 1, groups = 4 }
+batch = 2
+crop = 16
+steps = 2
+save_every = 1
+validate_every = 1
+"""
 
 
 def save_dicom(path: Path, stored: np.ndarray, **tags) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
+from samples import TINY_TRAINING
 
 SHORT = ("--budget", 3, "--angles", 20, "--count", 2, "--device", "cpu")
 
@@ -298,16 +299,7 @@ def test_resume_of_a_damaged_record(call, simulate, tmp_path):
 # Training
 
 
-RECIPE = """
-[training]
-network = { fold = 2, widths = [8, 8], layers = 1, groups = 4 }
-batch = 2
-crop = 16
-steps = 2
-save_every = 1
-validate_every = 1
-warmup = 1
-"""
+RECIPE = f"{TINY_TRAINING}warmup = 1\n"
 
 
 @pytest.fixture

@@ -17,18 +17,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from samples import save_dicom, save_fastmri
+from samples import TINY_TRAINING, save_dicom, save_fastmri
 
-RECIPE = """
-name = "tiny"
-[training]
-network = { fold = 2, widths = [8, 8], layers = 1, groups = 4 }
-batch = 2
-crop = 16
-steps = 2
-save_every = 1
-validate_every = 1
-"""
+RECIPE = f'name = "tiny"{TINY_TRAINING}'
 QUEUE = """
 [[prior]]
 recipe = "tiny.toml"

@@ -1,20 +1,10 @@
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from tomopilot.files.kspace import FORMAT, KspaceFile, read_kspace, write_kspace
 from tomopilot.files.nexus import read_scan
 from tomopilot.files.reading import InputFileError
-
-SHAPES = [(16, 16), (15, 16), (16, 13), (15, 13)]
-
-
-def blob(shape) -> torch.Tensor:
-    h, w = shape
-    down, right = torch.arange(h)[:, None] - h / 2.5, torch.arange(w) - w / 2
-    magnitude = torch.exp(-(down.square() + right.square()) / 20)
-    return torch.stack([magnitude * torch.cos(down / 5), magnitude * torch.sin(down / 5)])
 
 
 def scan(**changes) -> KspaceFile:

@@ -5,8 +5,6 @@ import math
 import pytest
 import torch
 
-from tomopilot.measure.noise import Gaussian
-from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.fitting import Fitting, out_of_memory
 from tomopilot.posterior.guidance.dps import DPS
@@ -15,7 +13,6 @@ from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior
 from tomopilot.prior.schedule import logarithmic
-from tomopilot.records import Data
 
 SIZE, COUNT = 8, 7
 ERRORS = [
@@ -44,14 +41,6 @@ class Small:
         return self.prior(x, sigma)
 
 
-@pytest.fixture
-def data(rng):
-    radon, data = Radon(SIZE, half_turn(5)), Data((SIZE, SIZE))
-    for design in range(3):
-        data = data.add(radon, design, torch.rand(SIZE, generator=rng), Gaussian(0.1))
-    return data
-
-
 def draw(prior, guidance, data):
     rng = torch.Generator().manual_seed(3)
     posterior = DiffusionPosterior(prior, guidance, logarithmic(2.5, 0.1, 4), eta=0.5)
@@ -63,10 +52,10 @@ ALL += [(guidance, ERRORS[0], 3) for guidance in (Soft(steps=5), Hard(most=5), D
 
 
 @pytest.mark.parametrize(("guidance", "error", "most"), ALL)
-def test_smaller_batches_draw_the_same(guidance, error, most, data):
+def test_smaller_batches_draw_the_same(guidance, error, most, three_projections):
     small = Small(most, error)
-    images, state = draw(small, guidance, data)
-    expected, expected_state = draw(Small(COUNT, error), guidance, data)
+    images, state = draw(small, guidance, three_projections)
+    expected, expected_state = draw(Small(COUNT, error), guidance, three_projections)
     torch.testing.assert_close(images, expected)
     assert torch.equal(state, expected_state)
     refused = [asked for asked in small.asked if asked > most]
@@ -75,10 +64,10 @@ def test_smaller_batches_draw_the_same(guidance, error, most, data):
 
 
 @every_error
-def test_one_image_that_does_not_fit(error, data):
+def test_one_image_that_does_not_fit(error, three_projections):
     small = Small(0, error)
     with pytest.raises(MemoryError, match=r"one image of 8 x 8 pixels.*cpu.*crop or bin") as caught:
-        draw(small, Prox(), data)
+        draw(small, Prox(), three_projections)
     assert caught.value.__cause__ is error
     assert small.asked == [7, 3, 1]
 

@@ -5,8 +5,6 @@ import math
 import pytest
 import torch
 
-from tomopilot.measure.noise import Gaussian
-from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.dps import DPS
 from tomopilot.posterior.guidance.hard import Hard
@@ -16,19 +14,10 @@ from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.moves import SHORTEST, Moves
 from tomopilot.prior.denoiser import GaussianPrior, Metered
 from tomopilot.prior.schedule import logarithmic
-from tomopilot.records import Data
 
 SIZE = 8
 PRIOR = GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2))
 LEVELS, WARM = logarithmic(2.5, 0.1, 4), logarithmic(0.3, 0.1, 2)
-
-
-@pytest.fixture
-def data(rng):
-    radon, data = Radon(SIZE, half_turn(5)), Data((SIZE, SIZE))
-    for design in range(3):
-        data = data.add(radon, design, torch.rand(SIZE, generator=rng), Gaussian(0.1))
-    return data
 
 
 def cold_and_warm(prior, data, guidance=None, count=3):
@@ -57,33 +46,33 @@ def test_no_move_has_a_logarithm_too():
 
 
 @pytest.mark.parametrize("guidance", [Prox(), Soft(steps=5), Hard(most=5), DPS()], ids=repr)
-def test_warm_draws_alone_tell_their_moves(guidance, data):
-    cold, warm = cold_and_warm(PRIOR, data, guidance)
+def test_warm_draws_alone_tell_their_moves(guidance, three_projections):
+    cold, warm = cold_and_warm(PRIOR, three_projections, guidance)
     assert cold.moves is None
     assert warm.moves.shape == (3 * len(WARM),) and warm.moves.isfinite().all()
     assert not warm.moves.requires_grad
 
 
-def test_moves_cost_no_evaluation(data):
+def test_moves_cost_no_evaluation(three_projections):
     meter = Metered(PRIOR)
-    cold_and_warm(meter, data)
+    cold_and_warm(meter, three_projections)
     assert meter.evaluations == 3 * (len(LEVELS) + len(WARM))
 
 
-def test_moves_are_those_of_the_samples_before_any_inflation(data):
-    _, warm = cold_and_warm(PRIOR, data)
+def test_moves_are_those_of_the_samples_before_any_inflation(three_projections):
+    _, warm = cold_and_warm(PRIOR, three_projections)
     inner = DiffusionPosterior(PRIOR, Prox(), LEVELS, warm=WARM)
     rng = torch.Generator().manual_seed(0)
     inflated = Inflated(inner, {1: 2.0})
-    first = inflated.sample(data, 3, rng=rng)
-    assert torch.equal(inflated.sample(data, 3, rng=rng, previous=first).moves, warm.moves)
+    first = inflated.sample(three_projections, 3, rng=rng)
+    assert torch.equal(inflated.sample(three_projections, 3, rng=rng, previous=first).moves, warm.moves)
 
 
 @pytest.mark.parametrize("most", [1, 2])
-def test_nothing_is_told_of_draws_in_smaller_batches(most, data):
+def test_nothing_is_told_of_draws_in_smaller_batches(most, three_projections):
     def small(x, sigma):
         if len(x) > most:
             raise MemoryError
         return PRIOR(x, sigma)
 
-    assert cold_and_warm(small, data)[1].moves is None
+    assert cold_and_warm(small, three_projections)[1].moves is None

@@ -48,12 +48,7 @@ class LowRes(Operator):
         return f"LowRes(size={self.size}, side={self.side})"
 
     def forward(self, x: Numbers) -> Float[Tensor, "b n side side"]:
-        x = numbers(x)
-        if tuple(x.shape[1:]) != self.image_shape:
-            raise ValueError(
-                f"images have shape {tuple(x.shape[1:])}, but this pre-scan is of {self.image_shape}"
-            )
-        blocks = x.unflatten(2, (self.side, self.block)).unflatten(1, (self.side, self.block))
+        blocks = self.images(x).unflatten(2, (self.side, self.block)).unflatten(1, (self.side, self.block))
         return blocks.mean((2, 4))[:, None].expand(-1, len(self), -1, -1)
 
     def adjoint(self, y: Numbers) -> Float[Tensor, "b size size"]:

@@ -74,6 +74,15 @@ class Operator(abc.ABC):
             (gradient,) = torch.autograd.grad(self.forward(x), x, y, create_graph=twice)
         return gradient
 
+    def images(self, x: Numbers) -> Float[Tensor, "b *image"]:
+        """These as images that this operator measures; ValueError where their shape is another."""
+        x = numbers(x)
+        if tuple(x.shape[1:]) != self.image_shape:
+            raise ValueError(
+                f"images have shape {tuple(x.shape[1:])}, but {self!r} measures images of {self.image_shape}"
+            )
+        return x
+
     @property
     def device(self) -> torch.device:
         return self.settings.device

@@ -99,11 +99,7 @@ class Radon(Operator):
         return self._at(self.angles.to(device))
 
     def forward(self, x: Numbers) -> Float[Tensor, "b n bins"]:
-        x = numbers(x)
-        if tuple(x.shape[1:]) != self.image_shape:
-            raise ValueError(
-                f"images have shape {tuple(x.shape[1:])}, but this operator projects {self.image_shape}"
-            )
+        x = self.images(x)
         y = torch.cat([self._project(x, *block) for block in self._blocks(x)], 1)
         slot = self._layout.slot
         return y if slot is None else self._read(y[:, slot.to(y.device)])
