@@ -16,7 +16,7 @@ demo: env
 	$(BIN)/tomopilot simulate phantom:chip::2 --count 4 --budget 16 --out runs/demo
 
 test: env
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: env
 	$(BIN)/ruff format --check .

@@ -201,9 +201,16 @@ def test_the_oracle_knows_how_much_each_measurement_would_mend(rng):
     torch.testing.assert_close(Oracle(known.truth.double())(seen), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "score", [LogDet(), committee, carried, AOptimal(), Oracle(torch.ones(8, 8))], ids=str
-)
+SCORES = {
+    "logdet": LogDet(),
+    "committee": committee,
+    "carried": carried,
+    "aoptimal": AOptimal(),
+    "oracle": Oracle(torch.ones(8, 8)),
+}
+
+
+@pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
 def test_a_scan_by_each_score(score, rng):
     images = torch.rand(4, 8, 8, generator=rng)
 
