@@ -13,8 +13,12 @@ def rmse(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"]) -> float:
 
 def psnr(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
     """10 log10(peak^2 / mean squared error) in dB; `peak` is the prior's intensity range."""
-    error = rmse(image, truth)
-    return math.inf if error == 0 else 20 * math.log10(peak / error)
+    return psnr_at(rmse(image, truth), peak)
+
+
+def psnr_at(rmse: float, peak: float = 1.0) -> float:
+    """The PSNR in dB of a root mean squared error in image units."""
+    return math.inf if rmse == 0 else 20 * math.log10(peak / rmse)
 
 
 def rmse_at(psnr: float, peak: float = 1.0) -> float:
