@@ -85,8 +85,8 @@ class ScanFile:
             if field in ESTIMATE and getattr(self, field) is None:
                 continue
             array = getattr(self, field)
-            rows = field == "projections" and array.ndim == 3
-            names = ["n", "rows", "bins"] if rows else axes.split()
+            frames = field == "projections" and self.reconstruction is None
+            names = ["n", "rows", "bins"] if frames else axes.split()
             agree = [
                 sizes.setdefault(axis, size) == size for axis, size in zip(names, array.shape, strict=False)
             ]
@@ -172,7 +172,7 @@ def read_scan(path: Path) -> ScanFile:
             raise InputFileError(
                 "it has flats, darks or invalid frames; expected projections (image_key 0) only"
             )
-        if arrays["projections"].shape[1] == 1:
+        if arrays["reconstruction"] is not None:
             arrays["projections"] = arrays["projections"].squeeze(1)
         provenance = json.loads(_text(file, "entry/reconstruction/provenance/data"))
         known = PIXELS[0] in file and local_dataset(file, PIXELS[0]).attrs.get("units") == "m"
