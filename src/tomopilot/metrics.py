@@ -6,12 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def rmse(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"]) -> float:
+def rmse(image: Float[Tensor, "*z h w"], truth: Float[Tensor, "*z h w"]) -> float:
     """Root of the mean squared difference, in image units."""
     return (image - truth).double().square().mean().sqrt().item()
 
 
-def psnr(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
+def psnr(image: Float[Tensor, "*z h w"], truth: Float[Tensor, "*z h w"], peak: float = 1.0) -> float:
     """10 log10(peak^2 / mean squared error) in dB; `peak` is the prior's intensity range."""
     return psnr_at(rmse(image, truth), peak)
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -49,7 +50,7 @@ def _judge(
 ) -> Iterator[str]:
     out, cell, rows = archive.path.resolve().parent, virtual(plan, scan), archive.steps(scan.key)
     assert cell.scouts is not None
-    told = provenance(described(plan, cell.scouts.whole.kind, facts))
+    told = provenance(described(plan, cell.scouts.whole.kind, facts) | asdict(scan.method))
     about = {"name": plan.label(scan.image), "provenance": told}
     frames, kept = (out / own_name(plan, scan, name) for name in ("scan.h5", STORE))
     if not frames.exists():
