@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,7 +15,7 @@ from tomopilot.disk import replacing
 from tomopilot.files.reading import InputFileError, local_dataset, naming, opened
 
 DETECTOR = "entry/instrument/detector"
-FIELDS = {  # axes and place of every array; the file has an axis of one detector row between n and bins
+FIELDS = {  # axes and place of every array; projections of an image have one detector row in the file
     "projections": ("n bins", f"{DETECTOR}/data"),
     "angles_deg": ("n", "entry/sample/rotation_angle"),
     "reconstruction": ("h w", "entry/reconstruction/data"),
@@ -23,6 +24,7 @@ FIELDS = {  # axes and place of every array; the file has an axis of one detecto
     "scores": ("steps designs", "entry/design/scores"),
     "settings_deg": ("designs", "entry/design/settings"),
 }
+ESTIMATE = ("reconstruction", "uncertainty", "samples")  # not in the file of a volume
 LINE_INTEGRALS = (
     "the data are sums of image value x pixel along rays, -log(transmission) already: not counts, so that no "
     "flats, darks or logarithm are to be applied"
@@ -45,18 +47,34 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Measurements of a volume, (n, rows, bins), each read when it is its turn."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], Iterator[np.ndarray]]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.read()
+
+
+@dataclass(frozen=True)
 class ScanFile:
     """Measurements in the order taken, the estimate made of them, and how each next design was chosen."""
 
-    projections: np.ndarray  # (n, bins) line integrals: image value x pixel
+    projections: "np.ndarray | Frames"  # (n, bins), of a volume (n, rows, bins): image value x pixel
     angles_deg: np.ndarray  # (n,)
-    reconstruction: np.ndarray  # (h, w)
-    uncertainty: np.ndarray  # (h, w) sample standard deviation
-    samples: np.ndarray  # (k, h, w)
     scores: np.ndarray  # (steps, designs) when each next design was chosen; NaN where not scored
     settings_deg: np.ndarray  # (designs,) all candidate angles
     name: str  # of the sample
     provenance: dict[str, str]  # such as command, version, seed, prior, posterior, policy, noise
+    reconstruction: np.ndarray | None = None  # (h, w); of a volume, they are in a store of their own
+    uncertainty: np.ndarray | None = None  # (h, w) sample standard deviation
+    samples: np.ndarray | None = None  # (k, h, w)
     pixel_size: float | None = None  # metres, of image and detector
 
     def __post_init__(self) -> None:
@@ -64,7 +82,11 @@ class ScanFile:
             raise ValueError(f"the pixel size is {self.pixel_size} m; expected a number above 0, or None")
         sizes: dict[str, int] = {}
         for field, (axes, _) in FIELDS.items():
-            array, names = getattr(self, field), axes.split()
+            if field in ESTIMATE and getattr(self, field) is None:
+                continue
+            array = getattr(self, field)
+            frames = field == "projections" and self.reconstruction is None
+            names = ["n", "rows", "bins"] if frames else axes.split()
             agree = [
                 sizes.setdefault(axis, size) == size for axis, size in zip(names, array.shape, strict=False)
             ]
@@ -88,8 +110,13 @@ def write_h5(path: Path, fill: Callable[[h5py.File], None]) -> None:
 def _fill(file: h5py.File, scan: ScanFile) -> None:
     for group, kind in GROUPS.items():
         file.create_group(group).attrs["NX_class"] = kind
+    n, *rows, bins = scan.projections.shape
+    frames = file.create_dataset(FIELDS["projections"][1], (n, *(rows or [1]), bins), scan.projections.dtype)
+    for number, frame in enumerate(scan.projections):
+        frames[number] = frame
     for field, (_, place) in FIELDS.items():
-        file[place] = getattr(scan, field)[:, None] if field == "projections" else getattr(scan, field)
+        if field != "projections" and getattr(scan, field) is not None:
+            file[place] = getattr(scan, field)
     texts = {
         "definition": "NXtomo",
         "title": scan.name,
@@ -137,18 +164,28 @@ def read_scan(path: Path) -> ScanFile:
     with naming(str(path)), opened(path) as file:
         if (definition := _text(file, "entry/definition")) != "NXtomo":
             raise InputFileError(f"its entry is {definition}; expected an NXtomo entry written by tomopilot")
-        arrays = {field: local_dataset(file, place)[()] for field, (_, place) in FIELDS.items()}
+        arrays: dict[str, Any] = {
+            field: None if field in ESTIMATE and place not in file else local_dataset(file, place)[()]
+            for field, (_, place) in FIELDS.items()
+        }
         if local_dataset(file, f"{DETECTOR}/image_key")[()].any():
             raise InputFileError(
                 "it has flats, darks or invalid frames; expected projections (image_key 0) only"
             )
-        arrays["projections"] = arrays["projections"].squeeze(1)
+        if arrays["reconstruction"] is not None:
+            arrays["projections"] = arrays["projections"].squeeze(1)
         provenance = json.loads(_text(file, "entry/reconstruction/provenance/data"))
         known = PIXELS[0] in file and local_dataset(file, PIXELS[0]).attrs.get("units") == "m"
         size = float(local_dataset(file, PIXELS[0])[()]) if known else None  # earlier files say "pixel"
         return ScanFile(
             **arrays, name=_text(file, "entry/sample/name"), provenance=provenance, pixel_size=size
         )
+
+
+def read_row(path: Path, row: int) -> np.ndarray:
+    """What one row of the detector measured, (n, bins), of a scan that `write_scan` wrote."""
+    with naming(str(path)), opened(path) as file:
+        return local_dataset(file, FIELDS["projections"][1])[:, row]
 
 
 def _text(file: h5py.File, place: str) -> str:
