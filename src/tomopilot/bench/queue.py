@@ -21,6 +21,7 @@ from tomopilot.report.prior_sheet import leave_losses, report_prior
 
 KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
 MORE = {"start_from": str, "kept": str, "card": dict}  # card: what it says of these images
+PHANTOM = "phantom:"  # images that are made, and lie in no folder
 HELD = 20  # without validation images, every so many-th image is held back
 
 
@@ -148,8 +149,11 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path
             f"{card['name']} in the queue {path} starts from {start!r}, which no earlier entry trains"
         )
     data = data_folder(path)
-    files = [str(data / name) for name in (*table["images"], table["validation"])]
-    missing = [name for name in files if not Path(name.partition("::")[0]).is_file()]
+    named = (*table["images"], table["validation"])
+    files = [name if name.startswith(PHANTOM) else str(data / name) for name in named]
+    missing = [
+        name for name in files if not name.startswith(PHANTOM) and not Path(name.partition("::")[0]).is_file()
+    ]
     if missing:
         raise ValueError(f"{missing[0]} is named in the queue {path}, but does not exist; set TOMOPILOT_DATA")
     kept = path.parent / table["kept"] if "kept" in table else None
