@@ -1,8 +1,8 @@
 """Made-up specimens with a known truth: acrylic discs with holes, as computed tomography shows them.
 
-A disc is drawn finer than the pixels: every hole is a closed outline, stretched, turned and placed where it meets
-neither the rim nor another hole. Its grey is that of X-rays of many energies, which lose their soft part on the way:
-a little darker in the middle than at the rim.
+A disc is drawn finer than the pixels: every hole is a closed outline, stretched, turned and placed where it
+meets neither the rim nor another hole. The grey is that of X-rays of many energies, which lose their soft
+part on the way: a little darker in the middle than at the rim.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def _pierce(solid: np.ndarray, centre: np.ndarray, radius: float, rng: np.random
 
 
 def _inside(outline: np.ndarray, points: int) -> np.ndarray:
-    """The drawing points in a closed outline, whose corners (row, column) are in parts of the image's width."""
+    """The drawing points in a closed outline; corners (row, column) are in parts of the image's width."""
     picture = Image.new("1", (points, points))
     ImageDraw.Draw(picture).polygon([(x, y) for y, x in outline * points - 0.5], fill=1)
     return np.asarray(picture)
