@@ -14,6 +14,8 @@ from tomopilot.disk import replacing
 from tomopilot.files.reading import InputFileError, local_dataset, naming, opened
 
 DETECTOR = "entry/instrument/detector"
+NOTE = "line_integrals/note"  # in the entry: how line integrals were made of counts
+AXIS = "column of the rotation axis, from 0, in the middle of a bin"
 FIELDS = {  # axes and place of every array; the file has an axis of one detector row between n and bins
     "projections": ("n bins", f"{DETECTOR}/data"),
     "angles_deg": ("n", "entry/sample/rotation_angle"),
