@@ -22,13 +22,17 @@ def radians(angles: np.ndarray, said: str | None, angles_in: str | None) -> np.n
             raise InputFileError(f"angles in {angles_in!r} are not known; expected degrees or radians")
         return angles * UNITS[angles_in]
     unit = known_unit(said or "")
-    reach = f"the angles go from {angles.min():g} to {angles.max():g}" if angles.size else "there are no angles"
+    reach = (
+        f"the angles go from {angles.min():g} to {angles.max():g}" if angles.size else "there are no angles"
+    )
     if unit is None:
         raise InputFileError(f"{reach}, in the unit {said or 'none'}; expected degrees or radians: {HOW}")
     covered = float(np.ptp(angles)) * len(angles) / max(1, len(angles) - 1) if angles.size else 0.0
     turns = covered / np.pi
     if unit == "degrees" and min(abs(turns - 1), abs(turns - 2)) < CLOSE:
-        raise InputFileError(f"{reach} and are said to be degrees, but cover what a turn has in radians; {HOW}")
+        raise InputFileError(
+            f"{reach} and are said to be degrees, but cover what a turn has in radians; {HOW}"
+        )
     if unit == "radians" and turns > 4:
         raise InputFileError(f"{reach} and are said to be radians, which are {turns / 2:.0f} turns; {HOW}")
     return angles * UNITS[unit]
@@ -55,10 +59,5 @@ def repeated(angles: np.ndarray) -> list[tuple[int, int]]:
     turn = np.asarray(angles) % (2 * np.pi)
     turn[turn > 2 * np.pi - SAME] = 0
     order = np.argsort(turn, kind="stable")
-    found, first = [], None
-    for i in order:
-        if first is not None and turn[i] - turn[first] < SAME:
-            found.append((int(max(i, first)), int(min(i, first))))
-        else:
-            first = i
-    return found
+    groups = np.split(order, np.flatnonzero(np.diff(turn[order]) > SAME) + 1)
+    return sorted((int(i), int(group.min())) for group in groups for i in group if i != group.min())

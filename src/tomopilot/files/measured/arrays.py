@@ -23,8 +23,8 @@ def read_arrays(path: Path, inside: str, angles_in: str | None) -> RawScan:
 
     `projections` are counts, (n, rows, bins) or (n, bins), with `flats` and `darks` of the same shape. A
     `sinogram` holds line integrals, (n, bins) or (rows, n, bins). Angles are `angles_deg` or `angles_rad`;
-    lengths such as `pixel_size_m` or `pixel_mm` end with their unit. What stands before `sinogram` also stands
-    before the names of its angles and pixels; `fan_sinogram` has `distance_source_origin_mm` and
+    lengths such as `pixel_size_m` or `pixel_mm` end with their unit. What stands before `sinogram` may also
+    stand before the names of its angles and pixels; `fan_sinogram` has `distance_source_origin_mm` and
     `distance_source_detector_mm`, and its pixels are those of the detector.
     """
     names = array_names(path)
@@ -49,7 +49,9 @@ def read_arrays(path: Path, inside: str, angles_in: str | None) -> RawScan:
         counts=counts,
         flats=flats,
         darks=darks,
-        pixel_size=_length(path, names, (f"{prefix}pixel", f"{prefix}pixel_size", "pixel_size", "detector_pixel")),
+        pixel_size=_length(
+            path, names, (f"{prefix}pixel", f"{prefix}pixel_size", "pixel_size", "detector_pixel")
+        ),
         fan=FanBeam(source, detector) if fan and source and detector else None,
     )
 

@@ -6,7 +6,8 @@ from tomopilot.files.reading import InputFileError
 
 ANGLES = 180  # at most that are looked at
 ROWS = 4  # detector rows, likewise
-SHARE = 0.4  # unknown waves per value, at most: the rest decides
+SHARE = 0.4  # unknown waves per value, at most, above the lowest frequency: the rest decides
+FREE = 8  # values, at least, beyond the waves of the lowest frequency: 10 angles
 SPARE = 1  # waves beyond those that the width of the detector allows
 REACH = 0.25  # of the detector's width, to either side of its middle, that is searched
 STEP = 0.01  # bins
@@ -34,7 +35,7 @@ def find_axis(values: np.ndarray, angles: np.ndarray) -> tuple[float, float]:
     left = np.zeros_like(tried)
     for k in range(1, bins // 4):
         frequency, waves = 2 * np.pi * k / bins, int(np.ceil(np.pi * k)) + SPARE
-        if 2 * waves + 1 > SHARE * len(both):
+        if 2 * waves + 1 > (SHARE * len(both) if k > 1 else len(both) - FREE):
             break
         seen = y @ np.exp(-1j * frequency * place)  # (angles, rows)
         dark = np.zeros_like(seen)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import median_abs_deviation
 
@@ -14,6 +15,8 @@ from tomopilot.files.measured.records import LineIntegrals, RawScan
 from tomopilot.files.measured.reshape import filled, rebinned, without_stripes
 from tomopilot.files.reading import InputFileError
 from tomopilot.measure.noise import Gaussian, Noise, Poisson, in_words
+
+NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class Correction:
             left_out |= {int(numbers[i]): why for i, why in found.items()}
             keep = np.array([i not in found for i in range(len(numbers))], bool)
             taken, numbers = taken.only(keep), numbers[keep]
+        if len(numbers) and np.isnan(taken.values).all():
+            reasons = " and ".join(what for what, bad in taken.faults.items() if bad.any())
+            raise InputFileError(f"no value of {raw.name} in these rows is usable: all are {reasons}")
         if not len(numbers):
             reasons = " and ".join(sorted(set(left_out.values()))[:2])
             raise InputFileError(f"all {len(raw.angles)} projections of {raw.name} are unusable: {reasons}")
@@ -111,8 +117,8 @@ class Correction:
         for column, how in ((self.axis, "as stated"), (raw.axis, "as the file says")):
             if column is not None and not 0 <= column <= last:
                 raise InputFileError(
-                    f"the rotation axis of {raw.name} is at column {column:g}, {how}; expected 0 to {last}, inside "
-                    "the detector: columns count from 0"
+                    f"the rotation axis of {raw.name} is at column {column:g}, {how}; expected 0 to {last}, "
+                    "inside the detector: columns count from 0"
                 )
             if column is not None:
                 return column, how
@@ -139,4 +145,4 @@ def _white(values: np.ndarray) -> float:
     for axis in (0, -1):
         if values.shape[axis] > 2:
             values, weight = np.diff(values, n=2, axis=axis), 6 * weight
-    return float(median_abs_deviation(values, axis=None, scale="normal")) / math.sqrt(weight)
+    return float(median_abs_deviation(values.ravel())) * NORMAL / math.sqrt(weight)

@@ -19,7 +19,9 @@ class Taken:
     """Line integrals as they come out, and what is wrong with single values."""
 
     values: np.ndarray  # (n, rows, bins) float32; NaN where a value cannot be used
-    faults: dict[str, np.ndarray]  # what is wrong -> (n, rows, bins) where, or (rows, bins) in all projections
+    faults: dict[
+        str, np.ndarray
+    ]  # what is wrong -> (n, rows, bins) where, or (rows, bins) in all projections
     photons: float | None  # a bin of the open beam, by how the flats differ
     log: dict[str, Any]
 
@@ -36,13 +38,18 @@ def line_integrals_of(raw: RawScan, numbers: np.ndarray, rows: slice) -> Taken:
     Each projection is divided by its incident intensity where that was recorded.
     """
     frames = raw.projections[numbers].read(rows)
-    faults = {"masked by the file": _mask(raw, numbers, rows), "not finite": ~np.isfinite(frames)}
+    alike = frames.min((1, 2), keepdims=True) == frames.max((1, 2), keepdims=True)
+    faults = {
+        "masked by the file": _mask(raw, numbers, rows),
+        "not finite": ~np.isfinite(frames),
+        "the same": np.broadcast_to(alike, frames.shape),  # as of a camera that did not expose
+    }
     if not raw.counts:
         return _taken(frames.astype(np.float32), faults, None, {"values": "line integrals"})
     if raw.flats is None or not len(raw.flats):
         raise InputFileError(
-            f"{raw.name} has counts but no flat fields, and without the open beam counts are no line integrals; "
-            "add its flats, or say that its values are line integrals already"
+            f"{raw.name} has counts but no flat fields, and without the open beam they are no line "
+            "integrals; add its flats, or say that its values are line integrals already"
         )
     dark = np.float32(0) if raw.darks is None else _average(raw.darks.read(rows))
     opened = raw.flats.read(rows)
@@ -59,10 +66,11 @@ def line_integrals_of(raw: RawScan, numbers: np.ndarray, rows: slice) -> Taken:
     if raw.monitor is not None:
         beam = beam * raw.monitor[numbers].astype(np.float32)[:, None, None]
     signal = frames.astype(np.float32) - dark
+    dead = ~(groups > DIM * bright).all(0) | (opened >= ceiling).any(0)
     faults |= {
-        "dead": ~(groups > DIM * bright).all(0) | (opened >= ceiling).any(0),
-        "saturated": frames >= ceiling,
-        "not above the dark field": signal <= 0,
+        "dead": dead,
+        "saturated": (frames >= ceiling) & ~dead,
+        "not above the dark field": (signal <= 0) & ~dead,
     }
     with np.errstate(all="ignore"):
         values = -np.log(signal / beam)
@@ -130,8 +138,8 @@ def _ceiling(raw: RawScan, top: float) -> float:
 def _photons(flats: np.ndarray, after: np.ndarray | None) -> float | None:
     """How many photons in a bin make flats differ as they do; None where there are too few flats.
 
-    A bin of N photons varies by 1 / N of its mean square. The beam's own change is taken out first; the median
-    over bins counts, corrected for that of a chi-squared distribution.
+    A bin of N photons varies by 1 / N of its mean square. The beam's own change is taken out first; the
+    median over bins counts, corrected for that of a chi-squared distribution.
     """
     times = np.zeros(len(flats)) if after is None else after
     found = []

@@ -7,7 +7,8 @@ from pathlib import Path
 import h5py
 
 from tomopilot.files.measured.arrays import read_arrays
-from tomopilot.files.measured.dataexchange import is_dataexchange, read_dataexchange
+from tomopilot.files.measured.dataexchange import read_dataexchange
+from tomopilot.files.measured.hdf5 import Entry
 from tomopilot.files.measured.lodopab import is_lodopab, read_lodopab
 from tomopilot.files.measured.nxtomo import entries, read_nxtomo
 from tomopilot.files.measured.records import RawScan
@@ -15,8 +16,8 @@ from tomopilot.files.measured.series import read_series
 from tomopilot.files.reading import InputFileError, check_named, naming, opened
 
 KNOWN = (
-    "NXtomo or Data Exchange HDF5, LoDoPaB-CT observations, npz with projections or a sinogram, or TIFF files "
-    "with a table of angles"
+    "NXtomo or Data Exchange HDF5, LoDoPaB-CT observations, npz with projections or a sinogram, or TIFF "
+    "files with a table of angles"
 )
 ZIP, TIFFS = b"PK\x03\x04", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -62,7 +63,7 @@ def _read_hdf5(path: Path, file: h5py.File, inside: str, angles_in: str | None) 
         raise InputFileError(
             f"its NXtomo entries are {', '.join(found)}; expected one to be named, as {path.name}:{found[0]}"
         )
-    if is_dataexchange(file):
+    if Entry(file).place("exchange/data"):
         return read_dataexchange(path, file, angles_in)
     if is_lodopab(file):
         return read_lodopab(path, file)

@@ -11,7 +11,9 @@ SHARES = {  # of a projection's usable values that may be faulty
     "not finite": 0.01,
     "saturated": 0.01,
     "not above the dark field": 0.5,
+    "the same": 0.5,
 }
+FEW = 3  # faulty values that never matter, on detectors of few bins
 SMOOTH, NEXT = 8, 9  # bins and neighbouring angles, by which the beam is judged where nothing sees air alone
 
 
@@ -25,20 +27,18 @@ def to_quarantine(
     """The projections to leave out, by their place, and why.
 
     values: (n, rows, bins) line integrals
-    drop: change of the incident intensity, as a share, that is too large: the beam was lost, or the gain changed
+    drop: change of the incident intensity, as a share, that is too large, as when the beam was lost
     """
     dead = np.zeros(values.shape[1:], bool)
     for bad in faults.values():
-        dead |= bad if bad.ndim == 2 else bad.all(0)
+        dead |= bad if bad.ndim == 2 else False
     usable = int((~dead).sum())
     found: dict[int, str] = {}
-    for i, value in enumerate(values):
+    for i in range(len(values)):
         for what, most in SHARES.items():
             count = int((faults[what][i] & ~dead).sum()) if what in faults else 0
-            if count > most * usable:
+            if count > max(most * usable, FEW):
                 found.setdefault(i, f"{count} of its {usable} values are {what}")
-        if i not in found and np.nanmin(value, initial=np.inf) == np.nanmax(value, initial=-np.inf):
-            found[i] = f"all its values are {np.nanmax(value, initial=-np.inf):g}"
     rest = np.array([i for i in range(len(values)) if i not in found], int)
     levels = beam_levels(values[rest], angles[rest], None if monitor is None else monitor[rest])
     for i, level in zip(rest, levels, strict=True):
@@ -66,7 +66,7 @@ def beam_levels(values: np.ndarray, angles: np.ndarray, monitor: np.ndarray | No
     else:
         order = np.argsort(angles)
         smooth = uniform_filter1d(values[order], SMOOTH, axis=-1)
-        differs = smooth - median_filter(smooth, (NEXT, 1, 1), mode="nearest")
+        differs = smooth - median_filter(smooth, (NEXT, 1, 1), mode="mirror")
         level = np.empty(len(values))
         level[order] = np.quantile(differs, 0.25, axis=(1, 2))
     return np.exp(np.median(level) - level)

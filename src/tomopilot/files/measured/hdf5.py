@@ -6,11 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tomopilot.files.reading import InputFileError, affordable, local_dataset, naming, opened
 from tomopilot.files.measured.records import Frames
+from tomopilot.files.reading import InputFileError, local_dataset, naming, opened
 from tomopilot.units import metres
 
-SMALL = 256 * 2**20  # bytes of the largest frame or chunk that is read
+SMALL = 256 * 2**20  # bytes of the largest frame, chunk or list that is read
 SQUEEZED = 1100  # times that values may be larger than what is stored of them; deflate reaches 1032
 
 
@@ -40,14 +40,6 @@ def _breaks(numbers: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(numbers) != 1) + 1
 
 
-def frames_of(file: h5py.File, place: str, axis: int = 0, factor: float = 1.0) -> Frames:
-    """All frames of a data set of real numbers with three axes."""
-    node = frames_node(file, place)
-    count, rows, bins = node.shape if axis == 0 else (node.shape[1], node.shape[0], node.shape[2])
-    source = InHdf5(Path(file.filename), place, axis, factor)
-    return Frames(source, np.arange(count), rows, bins, node.dtype)
-
-
 def frames_node(file: h5py.File, place: str) -> h5py.Dataset:
     """A data set of frames whose values are in this file, as many as it declares."""
     node = local_dataset(file, place, whole=False)
@@ -63,58 +55,80 @@ def frames_node(file: h5py.File, place: str) -> h5py.Dataset:
     each = max(node.nbytes // len(node), int(np.prod(node.chunks or (0,), dtype=float)) * node.dtype.itemsize)
     if each > SMALL:
         raise InputFileError(
-            f"a frame or chunk of the data set {place} has {each} bytes; at most {SMALL} are read: save it in "
-            "chunks of one frame"
+            f"a frame or chunk of the data set {place} has {each} bytes; at most {SMALL} are read: save it "
+            "in chunks of one frame"
         )
     return node
 
 
-def first_of(group: h5py.Group, *places: str) -> str | None:
-    """The first of some places in a group at which there is anything, be it a link to elsewhere."""
-    for place in places:
-        node, parts = group, place.split("/")
-        for part in parts[:-1]:
-            inner = node[part] if isinstance(node.get(part, getlink=True), h5py.HardLink) else None
-            if not isinstance(inner, h5py.Group):
-                break
-            node = inner
-        else:
-            if node.get(parts[-1], getlink=True) is not None:
-                return f"{group.name.rstrip('/')}/{place}"
-    return None
+@dataclass(frozen=True)
+class Entry:
+    """A group of an HDF5 file, and what it holds itself: links to elsewhere are refused when met."""
+
+    file: h5py.File
+    path: str = ""  # absolute; empty: the root
+
+    def place(self, *names: str) -> str | None:
+        """The first of some names in the group at which there is anything, as an absolute path."""
+        return next((f"{self.path}/{name}" for name in names if self._has(name)), None)
+
+    def _has(self, name: str) -> bool:
+        node: object = self.file
+        *groups, last = [part for part in f"{self.path}/{name}".split("/") if part]
+        for part in groups:
+            if not isinstance(node, h5py.Group) or not isinstance(
+                node.get(part, getlink=True), h5py.HardLink
+            ):
+                return False
+            node = node[part]
+        return isinstance(node, h5py.Group) and node.get(last, getlink=True) is not None
+
+    def frames(self, place: str, axis: int = 0, factor: float = 1.0) -> Frames:
+        """All frames of the data set at an absolute path, which has three axes."""
+        node = frames_node(self.file, place)
+        count, rows, bins = node.shape if axis == 0 else (node.shape[1], node.shape[0], node.shape[2])
+        source = InHdf5(Path(self.file.filename), place, axis, factor)
+        return Frames(source, np.arange(count), rows, bins, node.dtype)
+
+    def numbers(self, *names: str) -> np.ndarray | None:
+        """The list of real numbers at the first name there is; None where there is none."""
+        if (place := self.place(*names)) is None:
+            return None
+        node = self.small(place)
+        if node.dtype.kind not in "biuf":
+            raise InputFileError(f"the data set {place} is {node.dtype}; expected real numbers")
+        return np.atleast_1d(np.asarray(node[()])).ravel()
+
+    def text(self, *names: str) -> str | None:
+        """The text at the first name there is; None where there is none."""
+        if (place := self.place(*names)) is None:
+            return None
+        node = self.small(place)
+        if node.size != 1 or not h5py.check_string_dtype(node.dtype):
+            return None
+        return _text(np.ravel(node[()])[0] if node.shape else node[()])
+
+    def length(self, *names: str) -> float | None:
+        """The length at the first name there is, in metres; None where it is none, or has no unit."""
+        place = self.place(*names)
+        if place is None or self.small(place).dtype.kind not in "iuf":
+            return None
+        scale, values = metres(self.attribute(place, "units")), self.numbers(*names)
+        if scale is None or values is None or len(values) != 1:
+            return None
+        return float(values[0]) * scale
+
+    def small(self, place: str) -> h5py.Dataset:
+        """The data set at an absolute path, which is read as a whole."""
+        node = local_dataset(self.file, place, whole=False)
+        if node.nbytes > SMALL:
+            raise InputFileError(f"the data set {place} declares {node.nbytes} bytes; at most {SMALL} are read")
+        return node
+
+    def attribute(self, place: str, name: str) -> str:
+        """What an attribute of the data set at an absolute path says; nothing where it is not there."""
+        return _text(local_dataset(self.file, place, whole=False).attrs.get(name, ""))
 
 
-def numbers_at(file: h5py.File, place: str) -> np.ndarray:
-    """A list of real numbers."""
-    node = local_dataset(file, place)
-    if node.dtype.kind not in "biuf":
-        raise InputFileError(f"the data set {place} is {node.dtype}; expected real numbers")
-    return np.atleast_1d(np.asarray(node[()])).ravel()
-
-
-def text_at(file: h5py.File, place: str | None) -> str | None:
-    """The text at a place; None where there is none."""
-    if place is None:
-        return None
-    node = local_dataset(file, place)
-    if node.size != 1 or not h5py.check_string_dtype(node.dtype):
-        return None
-    value = node[()] if node.shape == () else node[()].ravel()[0]
+def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def unit_at(file: h5py.File, place: str) -> str:
-    """What the attribute `units` says, or nothing."""
-    said = local_dataset(file, place, whole=False).attrs.get("units", "")
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-
-
-def length_at(file: h5py.File, place: str | None) -> float | None:
-    """A length in metres; None where it is not there, is no number above 0 or has no unit."""
-    if place is None:
-        return None
-    node, scale = local_dataset(file, place), metres(unit_at(file, place))
-    if node.dtype.kind not in "iuf" or node.size != 1 or scale is None:
-        return None
-    size = float(np.ravel(node[()])[0]) * scale
-    return size if 0 < size < np.inf else None

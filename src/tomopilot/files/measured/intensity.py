@@ -47,14 +47,17 @@ def intensity_of(image: np.ndarray, card: Mapping[str, Any], pixel_size: float |
             how = f"percentiles {percentiles[1]} and {percentiles[2]}"
         else:
             between = threshold_otsu(seen) if np.ptp(seen) > 0 else seen[0]
-            ends = [np.median(part) if part.size else between for part in (seen[seen <= between], seen[seen > between])]
+            ends = [
+                np.median(part) if part.size else between
+                for part in (seen[seen <= between], seen[seen > between])
+            ]
             how = "the two phases of the material"
         scale = float(ends[1] - ends[0]) / (top - low)
         offset = float(ends[0]) - scale * low
     if not scale > 0:
         raise ValueError(
-            f"the image has values from {seen.min():g} to {seen.max():g}, which cannot be mapped to the prior's "
-            f"range, {low:g} to {top:g}; expected two different values: is anything in the view?"
+            f"the image has values from {seen.min():g} to {seen.max():g}, which cannot be mapped to the "
+            f"prior's range, {low:g} to {top:g}; expected two different values: is anything in the view?"
         )
     mapped, margin = (seen - offset) / scale, BEYOND * (top - low)
     outside = float(((mapped < low - margin) | (mapped > top + margin)).mean())

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tomopilot.files.measured.hdf5 import frames_of
+from tomopilot.files.measured.hdf5 import Entry
 from tomopilot.files.measured.records import RawScan
 from tomopilot.measure.noise import Poisson
 
@@ -16,6 +16,7 @@ PHOTONS = 4096  # a bin without a sample
 
 
 def is_lodopab(file: h5py.File) -> bool:
+    """Whether its only sign is there: the shape of its data."""
     node = file.get("data") if isinstance(file.get("data", getlink=True), h5py.HardLink) else None
     return isinstance(node, h5py.Dataset) and node.shape[1:] == (ANGLES, BINS)
 
@@ -29,7 +30,7 @@ def read_lodopab(path: Path, file: h5py.File) -> RawScan:
     return RawScan(
         name=path.stem,
         format="LoDoPaB-CT observations",
-        projections=frames_of(file, "/data", axis=1, factor=SCALE),
+        projections=Entry(file).frames("/data", axis=1, factor=SCALE),
         angles=(np.arange(ANGLES) + 0.5) * np.pi / ANGLES - np.pi / 2,
         counts=False,
         pixel_size=SIDE * 2**0.5 / BINS,

@@ -103,7 +103,7 @@ class RawScan:
         frames = self.projections
         if not len(frames) or not frames.rows or not frames.bins:
             raise InputFileError(
-                f"it has {len(frames)} projections of {frames.rows} x {frames.bins} values; expected at least 1"
+                f"it has {len(frames)} projections of {frames.rows} x {frames.bins} values; expected some"
             )
         if len(self.angles) != len(frames):
             raise InputFileError(
@@ -119,8 +119,8 @@ class RawScan:
         for what, other in others.items():
             if other is not None and (other.rows, other.bins) != (frames.rows, frames.bins):
                 raise InputFileError(
-                    f"its {what} have {other.rows} x {other.bins} values, but its projections {frames.rows} x "
-                    f"{frames.bins}; expected the same part of the detector: crop both alike"
+                    f"its {what} have {other.rows} x {other.bins} values, but its projections "
+                    f"{frames.rows} x {frames.bins}; expected the same part of the detector: crop both alike"
                 )
         if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
             raise InputFileError(f"its pixel size is {self.pixel_size:g} m; expected a number above 0")

@@ -39,9 +39,9 @@ class InTiffs:
 def read_series(path: Path, angles_in: str | None) -> RawScan:
     """The scan in a folder of TIFF files, or in one file of many pages.
 
-    In a folder, the projections are its own files or those of a folder `proj...` or `tomo...`; flats and darks
-    are in folders that begin with `flat` and `dark` (`..._after`: after the scan). Counts, where there are
-    flats. A projection of another size or type than most is quarantined.
+    In a folder, the projections are its own files or those of a folder `proj...` or `tomo...`; flats and
+    darks are in folders that begin with `flat` and `dark` (`..._after`: after the scan). A projection of
+    another size or type than most is quarantined.
     """
     folder = path if path.is_dir() else path.parent
     own = _tiffs(path) or _tiffs(*_folders(path, "proj", "tomo"))
@@ -52,7 +52,9 @@ def read_series(path: Path, angles_in: str | None) -> RawScan:
         named = {place.name: place for place in own}
         absent = [name for name in files if name not in named]
         if absent:
-            raise InputFileError(f"its table names {absent[0]}, which is not there; expected a file for each line")
+            raise InputFileError(
+                f"its table names {absent[0]}, which is not there; expected a file for each line"
+            )
         own = [named[name] for name in files]
     frames, quarantined = _frames(own)
     flats, darks = (_fields(path, kind) for kind in ("flat", "dark"))
@@ -118,7 +120,9 @@ def _frames(files: list[Path]) -> tuple[Frames, dict[int, str]]:
         raise InputFileError(f"none of its {len(files)} TIFF files can be read ({kinds[0]})")
     (rows, bins), dtype = usual
     wrong = {
-        i: kind if isinstance(kind, str) else f"it is {kind[1]} {kind[0]}; the others are {dtype} {(rows, bins)}"
+        i: kind
+        if isinstance(kind, str)
+        else f"it is {kind[1]} {kind[0]}; the others are {dtype} {(rows, bins)}"
         for i, kind in enumerate(kinds)
         if kind != usual
     }
@@ -154,7 +158,9 @@ def _table(
 
 
 def _columns(text: str, angles_in: str | None) -> tuple[np.ndarray, str | None, list[str] | None]:
-    lines = [re.split(r"[,;\t]", line.strip().lstrip("#").strip()) for line in text.splitlines() if line.strip()]
+    lines = [
+        re.split(r"[,;\t]", line.strip().lstrip("#").strip()) for line in text.splitlines() if line.strip()
+    ]
     lines = [[cell.strip().strip('"') for cell in line] for line in lines]
     lines = [line for line in lines if any(line)]
     head = [cell.lower() for cell in lines[0]] if lines and not any(map(_is_number, lines[0])) else []
