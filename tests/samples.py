@@ -5,6 +5,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tifffile
+
+from tomopilot.files.nexus import ScanFile
 
 TINY_TRAINING = """
 [training]
@@ -134,3 +137,34 @@ def save_dataexchange(path: Path, **changes) -> Path:
             if value is not None:
                 file[place] = value
     return path
+
+
+def save_series(folder: Path, every: int = 3) -> Path:
+    """The same scan as a folder of TIFF files, of every third angle."""
+    parts = nxtomo_parts()
+    keys, frames = parts["instrument/detector/image_key"], parts["instrument/detector/data"]
+    for name, key in (("", 0), ("flat", 1), ("dark", 2)):
+        (folder / name).mkdir(exist_ok=True)
+        for i, frame in enumerate(frames[keys == key][::every] if key == 0 else frames[keys == key]):
+            tifffile.imwrite(folder / name / f"p_{every * i if key == 0 else i}.tif", frame)
+    angles = parts["sample/rotation_angle"][keys == 0][::every]
+    (folder / "angles.csv").write_text("angle_deg\n" + "\n".join(map(str, angles)))
+    return folder
+
+
+def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:
+    """What a scan of ours leaves, of random numbers."""
+    rng = np.random.default_rng(n)
+    scores = rng.random((steps, 9))
+    scores[:, :2] = np.nan
+    return ScanFile(
+        projections=rng.random((n, 7), np.float32),
+        angles_deg=rng.uniform(0, 180, n),
+        reconstruction=rng.random((5, 6), np.float32),
+        uncertainty=rng.random((5, 6), np.float32),
+        samples=rng.random((samples, 5, 6), np.float32),
+        scores=scores,
+        settings_deg=np.arange(0, 180, 20.0),
+        name="chip µ::3",
+        provenance={"command": "tomopilot simulate " + "x" * 100_000, "seed": "0", "a/b": "ü\0"},
+    )

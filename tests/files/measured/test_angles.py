@@ -50,7 +50,7 @@ def test_few_degrees_are_degrees(values):
 
 
 def test_a_unit_that_is_not_known():
-    with pytest.raises(InputFileError, match="gon.*expected degrees or radians"):
+    with pytest.raises(InputFileError, match=r"gon.*expected degrees or radians"):
         radians(DEGREES, "degree", "gon")
 
 

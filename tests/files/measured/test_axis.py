@@ -3,8 +3,8 @@ import pytest
 from samples import disc_projections
 
 from tomopilot.files.measured.axis import find_axis
-from tomopilot.files.measured.door import read_measured
 from tomopilot.files.measured.counts import line_integrals_of
+from tomopilot.files.measured.door import read_measured
 from tomopilot.files.reading import InputFileError
 
 HALF = np.arange(180) * np.pi / 180

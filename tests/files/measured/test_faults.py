@@ -70,7 +70,9 @@ def test_a_beam_that_changed_little_is_kept():
 def test_the_monitor_decides_where_nothing_sees_air():
     monitor = np.ones(COUNT)
     monitor[4] = 0.5
-    assert quarantined(WIDE, monitor=monitor) == {4: "its beam is 50% weaker than that of the other projections"}
+    assert quarantined(WIDE, monitor=monitor) == {
+        4: "its beam is 50% weaker than that of the other projections"
+    }
 
 
 def test_levels_do_not_depend_on_masked_values():

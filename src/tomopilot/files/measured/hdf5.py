@@ -122,7 +122,9 @@ class Entry:
         """The data set at an absolute path, which is read as a whole."""
         node = local_dataset(self.file, place, whole=False)
         if node.nbytes > SMALL:
-            raise InputFileError(f"the data set {place} declares {node.nbytes} bytes; at most {SMALL} are read")
+            raise InputFileError(
+                f"the data set {place} declares {node.nbytes} bytes; at most {SMALL} are read"
+            )
         return node
 
     def attribute(self, place: str, name: str) -> str:

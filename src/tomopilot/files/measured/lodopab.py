@@ -12,7 +12,7 @@ from tomopilot.measure.noise import Poisson
 ANGLES, BINS = 1000, 513
 SCALE = 81.35858  # per metre, by which line integrals were divided
 SIDE = 0.26  # metres, of the square image
-PHOTONS = 4096  # a bin without a sample
+PHOTONS = 4096.0  # a bin without a sample
 
 
 def is_lodopab(file: h5py.File) -> bool:

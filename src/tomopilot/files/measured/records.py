@@ -115,7 +115,7 @@ class RawScan:
                 f"{int((~np.isfinite(self.angles)).sum())} of {len(self.angles)} angles are not finite; "
                 "expected the angle of every projection"
             )
-        others = {"flats": self.flats, "darks": self.darks, "mask": self.mask}
+        others = {"flats": self.flats, "darks": self.darks, "masks": self.mask}
         for what, other in others.items():
             if other is not None and (other.rows, other.bins) != (frames.rows, frames.bins):
                 raise InputFileError(
