@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from samples import TINY_TRAINING, save_dicom, save_fastmri
+from samples import (
+    TINY_TRAINING,
+    disc_projections,
+    save_dataexchange,
+    save_dicom,
+    save_fastmri,
+    save_nxtomo,
+    save_series,
+)
 
 RECIPE = f'name = "tiny"{TINY_TRAINING}'
 QUEUE = """
@@ -95,6 +103,11 @@ KINDS = {
     "h5": Kind("bars.h5", simulated("bars.h5::0")),
     "dcm": Kind("bars.dcm", simulated("bars.dcm")),
     "fastmri": Kind("mri.h5", simulated("mri.h5::0", *ROWS)),
+    "nxtomo": Kind("scan.nxs", ("inspect", "{}/scan.nxs")),
+    "dx": Kind("scan.h5", ("inspect", "{}/scan.h5")),
+    "measured npz": Kind("scan.npz", ("inspect", "{}/scan.npz")),
+    "tiff series": Kind("series/p_30.tif", ("inspect", "{}/series")),
+    "angles": Kind("series/angles.csv", ("inspect", "{}/series")),
 }
 
 
@@ -119,6 +132,11 @@ def whole(call, tiny, pictures, tmp_path_factory) -> Path:
         file.create_dataset("images", data=images, compression="gzip")
     save_dicom(folder / "bars.dcm", counts[0])
     save_fastmri(folder / "mri.h5")
+    save_nxtomo(folder / "scan.nxs")
+    save_dataexchange(folder / "scan.h5")
+    save_series(folder / "series")
+    lines = disc_projections(np.arange(90) * np.pi / 90, 64).astype(np.float32)
+    np.savez_compressed(folder / "scan.npz", sinogram=lines, angles_deg=np.arange(0, 180, 2.0))
     (folder / "tiny.toml").write_text(RECIPE)
     (folder / "queue.toml").write_text(QUEUE)
     words = ("simulate", f"{pictures}::0", "--prior", tiny, *SCAN)
@@ -216,7 +234,9 @@ def endure(call, whole: Path, kind: Kind, tmp_path: Path, cuts: int, flips: int)
     return trials
 
 
-@pytest.mark.parametrize("name", ["run.db", "card", "weights", "state", "recipe"])
+@pytest.mark.parametrize(
+    "name", ["run.db", "card", "weights", "state", "recipe", "nxtomo", "dx", "measured npz"]
+)
 def test_damage(name, call, whole, tmp_path):
     endure(call, whole, KINDS[name], tmp_path, SHORT, SHORT)
 

@@ -7,26 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from samples import make_scan
 
 from tomopilot.files.nexus import Frames, ScanFile, read_row, read_scan, write_scan
 from tomopilot.files.reading import InputFileError
-
-
-def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:
-    rng = np.random.default_rng(n)
-    scores = rng.random((steps, 9))
-    scores[:, :2] = np.nan
-    return ScanFile(
-        projections=rng.random((n, 7), np.float32),
-        angles_deg=rng.uniform(0, 180, n),
-        reconstruction=rng.random((5, 6), np.float32),
-        uncertainty=rng.random((5, 6), np.float32),
-        samples=rng.random((samples, 5, 6), np.float32),
-        scores=scores,
-        settings_deg=np.arange(0, 180, 20.0),
-        name="chip µ::3",
-        provenance={"command": "tomopilot simulate " + "x" * 100_000, "seed": "0", "a/b": "ü\0"},
-    )
 
 
 @pytest.fixture

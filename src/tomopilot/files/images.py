@@ -2,11 +2,9 @@
 
 import os
 import re
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from tomopilot.files import dicom, hdf5, tiff
 from tomopilot.files.fastmri import check_image
+from tomopilot.files.npz import array_names, read_array
 from tomopilot.files.reading import (
     LARGEST,
     Found,
@@ -238,17 +237,14 @@ def _npz(path: Path, dataset: str, pick: Pick) -> Found:
 
 def _array(path: Path, name: str) -> np.ndarray:
     """An array of an npz file by name; without one, its only array or `images`."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        name = name or (names[0] if len(names) == 1 else "images")
-        if name not in names:
-            listed = ", ".join(names) or "none at all"
-            raise InputFileError(
-                f"its arrays are {listed}, not {name}; name one of them, images as {path.name}:/NAME"
-            )
-        affordable(f"the array {name!r}", archive.getinfo(f"{name}.npy").file_size)
-        with archive.open(f"{name}.npy") as member:
-            return np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False)
+    names = array_names(path)
+    name = name or (names[0] if len(names) == 1 else "images")
+    if name not in names:
+        listed = ", ".join(names) or "none at all"
+        raise InputFileError(
+            f"its arrays are {listed}, not {name}; name one of them, images as {path.name}:/NAME"
+        )
+    return read_array(path, name)
 
 
 def _png(path: Path, dataset: str, pick: Pick) -> Found:
