@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from tomopilot.design.policy import InOrder
 from tomopilot.experiment import Experiment
-from tomopilot.measure import radon
+from tomopilot.measure import radon, sparse
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian, Poisson
@@ -20,11 +20,11 @@ from tomopilot.testing import Rays, check_operator, check_projector
 def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
     """Projects two angles at a time, as large images do, and makes its matrices anew where none is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(radon, "CHUNK", 2 * 2 * size * size)
+        patch.setattr(sparse, "CHUNK", 2 * 2 * size * size)
         if not kept:
-            patch.setattr(radon, "KEPT", 0)
+            patch.setattr(sparse, "KEPT", 0)
         small = Radon(size, angles)
-        assert small._keeps == kept and max(len(block.folded.steps) for block in small._layout.blocks) == 2
+        assert small.keeps == kept and max(len(block.folded.steps) for block in small.parts) == 2
     return small
 
 

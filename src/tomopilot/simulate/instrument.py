@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
-from tomopilot.measure.radon import Radon
+from tomopilot.measure.sparse import Projector
 from tomopilot.randomness import stream
 
 
@@ -20,7 +20,7 @@ class Simulated:
 
     With `finer` above 1 the projections are computed on a grid that many times finer than the
     reconstruction's, from square pixels, and averaged over each detector bin, so that reconstruction cannot
-    profit from sharing the projector (the inverse crime). It needs a `Radon` operator.
+    profit from sharing the projector (the inverse crime). It needs a `Projector`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Simulated:
                 f"the image has shape {tuple(image.shape)}, the operator measures {operator.image_shape}: "
                 "crop or rescale it"
             )
-        if finer < 1 or (finer > 1 and not isinstance(operator, Radon)):
+        if finer < 1 or (finer > 1 and not isinstance(operator, Projector)):
             raise ValueError(
                 f"a grid {finer} times finer was asked for; expected 1 or, for projections, more"
             )
@@ -47,18 +47,16 @@ class Simulated:
 
     def clean(self, index: Tensor) -> Tensor:
         """Noiseless measurements of some designs, (n, *block)."""
-        image = self.image.to(self.operator.device)[None]
-        if self.finer == 1 or not isinstance(self.operator, Radon):
-            return self.operator[index].forward(image)[0]
-        r = self.finer
-        return (
-            self.operator[index]
-            .finer(r)
-            .forward(image.repeat_interleave(r, 1).repeat_interleave(r, 2))[0]
-            .unflatten(-1, (-1, r))
-            .mean(-1)
-            / r
-        )
+        image, r = self.image.to(self.operator.device)[None], self.finer
+        chosen = self.operator[index]
+        if r == 1 or not isinstance(chosen, Projector):
+            return chosen.forward(image)[0]
+        for axis in range(1, image.ndim):
+            image = image.repeat_interleave(r, axis)
+        seen = chosen.finer(r).forward(image)[0]
+        for axis in range(1, seen.ndim):
+            seen = seen.unflatten(axis, (-1, r)).mean(axis + 1)
+        return seen / r
 
     def __call__(self, design: int) -> Tensor:
         clean = self.clean(torch.tensor([design]))[0]
