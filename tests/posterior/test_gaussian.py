@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.backprojection import filtered_backprojection
+from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.metrics import psnr
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation

@@ -29,7 +29,7 @@ class Beam(Protocol):
         ...
 
     def seen_at(self, like: Tensor) -> Iterator[tuple[Tensor, Tensor | float]]:
-        """Angle by angle, the place on the detector at which each pixel (h, w) is seen, and what it counts for.
+        """Of each angle, where on the detector the pixels (h, w) are seen, and what they count for.
 
         Places are counted in bins from the middle of the first one.
         """

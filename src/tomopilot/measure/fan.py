@@ -21,8 +21,11 @@ class Fan(Projector):
     """Line integrals of a square image along rays from a point, in image value times pixel width.
 
     With x to the right and y upwards from the image's centre, in pixels, the source of angle theta is at
-    source * (sin(theta), -cos(theta)), and the detector counts its bins towards (cos(theta), sin(theta)): from
-    far away this is `Radon`. A curved detector is an arc about the source. The adjoint is the transpose.
+    source * (sin(theta), -cos(theta)), and bins are counted towards (cos(theta), sin(theta)): from far away
+    this is `Radon`. A curved detector is an arc about the source. The adjoint is the transpose.
+
+    Its filtered back-projection takes ranges of angles from half a turn and the opening of the fan on, and an
+    offset as long as the shorter side of the detector sees the whole object.
     """
 
     def __init__(

@@ -7,7 +7,6 @@ at most two bins. Any other angle is one of these 45 degrees under a mirrored or
 """
 
 import math
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -64,9 +63,7 @@ class Parallel(Weights):
         self.cos, self.sin, self.sign = theta.cos(), theta.sin(), 1 - 2 * reversed_.double()
         self.line, self.t = centred(size, like.device), centred(bins, like.device) - offset
 
-    @cached_property
-    def rays(self) -> Float[Tensor, "rays pixels"]:
-        """Weights of all rays, ordered by angle, then bin."""
+    def by_ray(self) -> Float[Tensor, "rays pixels"]:
         slope, rise = self.sign / self.cos, self.sin / self.cos
         first, down, right = _strides(self.size).to(self.view.device)[:, self.view]
         row = torch.arange(self.size, dtype=torch.int32, device=self.view.device)
@@ -82,9 +79,7 @@ class Parallel(Weights):
         parts = angles.split(max(1, AT_ONCE // (2 * self.size * self.bins)))
         return csr(map(some, parts), 2 * self.size, (len(angles) * self.bins, self.size**2))
 
-    @cached_property
-    def pixels(self) -> Float[Tensor, "pixels rays"]:
-        """The transpose of `rays`."""
+    def by_pixel(self) -> Float[Tensor, "pixels rays"]:
         mirrored = self.sign * (1 - (self.view & 2))
         swapped = (self.view & 1).bool()
         along_x = torch.where(swapped, mirrored * self.sin, mirrored * self.cos)

@@ -26,9 +26,9 @@ class Laminography(Projector):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         angles: Numbers,
-        block: tuple[int, int] | None = None,
+        block: tuple[int, ...] | None = None,
         *,
         tilt: float,
         offset: float = 0.0,
@@ -36,8 +36,8 @@ class Laminography(Projector):
         """
         shape: slices, height and width of the volume
         angles: of rotation, in radians
-        block: rows and bins of the detector, as wide as voxels; if not given, so many that they see all slices
-        along the axis, and the width
+        block: rows and bins of the detector, as wide as voxels; if not given, as many as see the width and,
+        along the axis, all slices
         tilt: of the rotation axis against the beam, in radians, above 0 and at most pi / 2
         offset: bins from the detector's middle to the axis' projection
         """
@@ -45,14 +45,14 @@ class Laminography(Projector):
             raise ValueError(f"the volume is {shape}; expected slices, height and width")
         if not 0 < tilt <= math.pi / 2:
             raise ValueError(
-                f"the tilt is {tilt:g} radians; expected the angle between rotation axis and beam, above 0 and "
-                f"at most {math.pi / 2:.4g}, which is ordinary tomography"
+                f"the tilt is {tilt:g} radians; expected the angle between rotation axis and beam, above 0 "
+                f"and at most {math.pi / 2:.4g}, which is ordinary tomography"
             )
         self.tilt = float(tilt)
         super().__init__(shape, block or (self._rows(shape), shape[2]), angles, offset)
 
-    def _rows(self, shape: tuple[int, int, int]) -> int:
-        """Of a detector that sees the middle of every slice at every angle, and what is in front and behind."""
+    def _rows(self, shape: tuple[int, ...]) -> int:
+        """Of a detector that sees the whole height of a plate, and its length as far as it is tilted."""
         slices, height, width = shape
         return math.ceil(slices * math.sin(self.tilt) + max(height, width) * self._along_axis - 1e-6)
 

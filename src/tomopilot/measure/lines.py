@@ -4,7 +4,6 @@ A ray is sampled once per plane across the axis that it runs along most, with li
 two pixels, or four voxels, around it (Joseph 1982).
 """
 
-from functools import cached_property
 from itertools import product
 
 import torch
@@ -30,8 +29,7 @@ class Lines(Weights):
         """`points`: one on each ray; `directions`: of length 1."""
         self.shape, self.points, self.directions, self.dtype = shape, points, directions, dtype
 
-    @cached_property
-    def rays(self) -> Float[Tensor, "rays pixels"]:
+    def by_ray(self) -> Float[Tensor, "rays pixels"]:
         ways = torch.arange(len(self.points), device=self.points.device)
         per_ray = max(self.shape) * 2 ** (len(self.shape) - 1)
         parts = map(self._some, ways.split(max(1, AT_ONCE // per_ray)))

@@ -42,7 +42,7 @@ class Radon(Projector):
     def weights(self, part: Block, like: Tensor) -> Weights:
         return Parallel(self.size, self.bins, part.folded, like, self.offset)
 
-    @property
+    @cached_property
     def parts(self) -> list[Block]:
         return self._layout.blocks
 

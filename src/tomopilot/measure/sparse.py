@@ -25,15 +25,21 @@ COLUMNS = 12  # images, or views of them, that are multiplied at once
 class Weights(abc.ABC):
     """A matrix of rays by pixels and its transpose, each made when it is first needed."""
 
-    @property
     @abc.abstractmethod
-    def rays(self) -> Float[Tensor, "rays pixels"]:
+    def by_ray(self) -> Float[Tensor, "rays pixels"]:
         """Weights of all rays, ordered by angle, then bin."""
+
+    def by_pixel(self) -> Float[Tensor, "pixels rays"]:
+        """The transpose; override where it is quicker made than by sorting."""
+        return transposed(self.rays)
+
+    @cached_property
+    def rays(self) -> Float[Tensor, "rays pixels"]:
+        return self.by_ray()
 
     @cached_property
     def pixels(self) -> Float[Tensor, "pixels rays"]:
-        """The transpose of `rays`."""
-        return transposed(self.rays)
+        return self.by_pixel()
 
 
 def csr(parts: Iterable[tuple[Tensor, Tensor]], per_row: int, shape: tuple[int, int]) -> Tensor:

@@ -27,6 +27,7 @@ from tomopilot.posterior.posterior import Posterior
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.records import Data, Draws
+from tomopilot.scan.grid import candidates
 from tomopilot.scan.parts import (
     ORACLE,
     REPLAY,
@@ -62,6 +63,13 @@ class Watched:
         self.seconds += time.perf_counter() - start
         self.evaluations += (self.meter.evaluations if self.meter else 0) - before
         return draws
+
+
+def operator_of(plan: Plan, image: NamedImage) -> Operator:
+    """All that could be measured of an image."""
+    usual, (_, options) = family(plan.operator), part(plan.operator)
+    given = (image, candidates(plan.angles, plan.wedge, usual.turn), plan.bins)
+    return built(plan.operator, usual.make, given, options, "operator")
 
 
 @dataclass(frozen=True)
@@ -207,13 +215,15 @@ def policy(
 
 
 def _greedy(text: str, operator: Operator, opening: Policy, start: int) -> Greedy:
-    """An adaptive policy by name and options, of which `batch` is for every score."""
+    """An adaptive policy by name and options, of which `batch` and `move` are for every score."""
     name, options = part(text)
-    batch = {"batch": options.pop("batch")} if "batch" in options else {}
+    own = {option: options.pop(option) for option in ("batch", "move") if option in options}
+    if own.get("move") and operator.kind.period is None:
+        raise ValueError(f"policy {text!r} cannot be used: no stage turns between {operator.kind.name}s")
     if "roi" in options:
         options["roi"] = _given(text, partial(read_roi, options["roi"], operator))
     score = built(text, SCORES[name], (), options)
-    return built(text, Greedy, (score, opening, start), batch)
+    return built(text, Greedy, (score, opening, start), own)
 
 
 def _oracle(text: str, truth: Tensor | None) -> Oracle:
@@ -235,8 +245,7 @@ def _order(plan: Plan, text: str, operator: Operator) -> Sequence[int]:
 @lru_cache(maxsize=8)
 def _learned(plan: Plan, text: str, image_shape: tuple[int, ...]) -> Sequence[int]:
     usual, (name, options) = family(plan.operator), part(text)
-    empty = NamedImage(name, torch.zeros(image_shape[-2:]))
-    operator = usual.make(empty, angles=plan.angles, bins=plan.bins)
+    operator = operator_of(plan, NamedImage(name, torch.zeros(image_shape[-2:])))
     options["slices"] = _given(text, partial(read_slices, options["slices"], operator, plan.seed))
     learned = _ordered(plan, text, operator, usual.orders[name], options)
     return [*dict.fromkeys([*learned, *usual.opening(operator)])]

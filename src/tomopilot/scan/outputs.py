@@ -19,13 +19,14 @@ from tomopilot.files.nexus import ScanFile, write_scan
 from tomopilot.measure.fourier import to_complex
 from tomopilot.measure.kind import ROW, Kind
 from tomopilot.prior.checkpoint import folder_of, read_card
+from tomopilot.scan.assemble import operator_of
 from tomopilot.scan.judge import Row
 from tomopilot.scan.notices import stopped
 from tomopilot.scan.paired import findings
 from tomopilot.scan.parts import Method, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of, summarise
-from tomopilot.scan.virtual import image_of, operator_of
+from tomopilot.scan.virtual import image_of
 
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
@@ -33,8 +34,8 @@ COLUMNS = (
     "estimate_evaluations", "expected_rmse", "surprise",
 )  # fmt: skip
 FACTS = (
-    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan", "seed",
-    "device",
+    "operator", "angles", "wedge", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan",
+    "seed", "device",
 )  # fmt: skip
 LISTS = (
     "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",

@@ -15,7 +15,7 @@ from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import in_range
 from tomopilot.randomness import stream
 from tomopilot.records import Data
-from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
+from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, operator_of, policy, prior_of
 from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
 from tomopilot.scan.parts import family
@@ -66,11 +66,6 @@ def image_of(plan: Plan, spec: str) -> NamedImage:
     """A single image; the plan knows its pixel size better than its file."""
     (image,) = read_images(spec)
     return replace(image, pixel_size=plan.pixel_size or image.pixel_size)
-
-
-def operator_of(plan: Plan, image: NamedImage) -> Operator:
-    """All that could be measured of an image."""
-    return family(plan.operator).make(image, angles=plan.angles, bins=plan.bins)
 
 
 def check(plan: Plan) -> list[Look]:
