@@ -6,15 +6,15 @@ from torch.testing import assert_close
 
 from tomopilot.design.policy import InOrder
 from tomopilot.experiment import Experiment
-from tomopilot.measure import radon, sparse
+from tomopilot.measure import projector, radon
 from tomopilot.measure.fan import Fan, full_turn
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.laminography import Laminography
 from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian, Poisson
 from tomopilot.measure.operator import Operator
+from tomopilot.measure.projector import Projector
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.measure.sparse import Projector
 from tomopilot.posterior.classical import TotalVariation
 from tomopilot.records import Observation
 from tomopilot.testing import Rays, check_operator, check_projector
@@ -23,9 +23,9 @@ from tomopilot.testing import Rays, check_operator, check_projector
 def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
     """Projects two angles at a time, as large images do, and makes its matrices anew where none is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse, "CHUNK", 2 * 2 * size * size)
+        patch.setattr(projector, "CHUNK", 2 * 2 * size * size)
         if not kept:
-            patch.setattr(sparse, "KEPT", 0)
+            patch.setattr(projector, "KEPT", 0)
         small = Radon(size, angles)
         assert small.keeps == kept and max(len(block.folded.steps) for block in small.parts) == 2
     return small
@@ -34,8 +34,8 @@ def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
 def in_parts(operator: Projector) -> Projector:
     """Makes its matrices anew, one for each angle, whenever they are used."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse, "CHUNK", operator.per_angle)
-        patch.setattr(sparse, "KEPT", 0)
+        patch.setattr(projector, "CHUNK", operator.per_angle)
+        patch.setattr(projector, "KEPT", 0)
         assert not operator.keeps and len(operator.parts) == len(operator)
     return operator
 

@@ -26,8 +26,8 @@ def test_arcs(degrees, expected):
 
 
 def test_few_gaps_that_stand_out_are_wedges():
-    """Also three of many; but not each tenth."""
-    few, many = torch.tensor([1.0] * 40 + [20.0] * 3), torch.tensor([1.0] * 40 + [20.0] * 10)
+    """Also three of many, but not each tenth."""
+    few, many = torch.tensor([1.0] * 90 + [20.0] * 3), torch.tensor([1.0] * 90 + [20.0] * 9)
     assert widest(few) == 1 and widest(many) == 20
     assert widest(torch.tensor([1.0, 1.0, 4.5])) == 1 and widest(torch.tensor([1.0, 1.0, 3.5])) == 3.5
 

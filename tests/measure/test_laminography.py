@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tomopilot.measure import sparse
+from tomopilot.measure import projector
 from tomopilot.measure.fan import full_turn
 from tomopilot.measure.laminography import Laminography
 from tomopilot.measure.noise import Gaussian
@@ -62,8 +62,8 @@ def test_large_volumes_are_projected_in_parts_that_are_not_kept(rng, monkeypatch
     whole = Laminography((6, 12, 12), full_turn(8), tilt=1.0)
     x = torch.rand(1, 6, 12, 12, generator=rng)
     y = whole.forward(x)
-    monkeypatch.setattr(sparse, "CHUNK", 3 * whole.per_angle)
-    monkeypatch.setattr(sparse, "KEPT", whole.per_angle)
+    monkeypatch.setattr(projector, "CHUNK", 3 * whole.per_angle)
+    monkeypatch.setattr(projector, "KEPT", whole.per_angle)
     parts = Laminography((6, 12, 12), full_turn(8), tilt=1.0)
     assert_close(parts.forward(x), y)
     assert_close(parts.adjoint(y), whole.adjoint(y))

@@ -1,7 +1,8 @@
 """The lines that angles see: from opposite angles the same ones, so they repeat after half a turn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,6 @@ from tomopilot.measure.angles import widest
 from tomopilot.measure.operator import Operator
 
 SAME = 1e-5  # radians, within which lines are one
-TIE = 1e-3  # degrees, by which no angle is further away than another
 
 
 def between(angles: Tensor, angle: Tensor | float) -> Tensor:
@@ -40,16 +40,10 @@ def lines(operator: Operator) -> Lines:
     return Lines((room.cumsum(0) - room) / room.sum(), [sorted(views) for views in designs])
 
 
-def in_turn(operator: Operator, views: Sequence[Sequence[int]]) -> list[int]:
+def in_turn(views: Iterable[Sequence[int]]) -> list[int]:
     """One design that sees each line, then a second one, and so on.
 
-    Of several, the one that is furthest from all taken before, where opposite angles are not the same.
+    >>> in_turn([[0, 4], [2, 6], [1]])
+    [0, 2, 1, 4, 6]
     """
-    shown, left, order = operator.shown.double().cpu(), [list(designs) for designs in views], []
-    away = torch.full_like(shown, torch.inf)
-    while left := [designs for designs in left if designs]:
-        for designs in left:
-            gaps = away[designs]
-            order.append(designs.pop(int((gaps >= gaps.max() - TIE).int().argmax())))
-            away = torch.minimum(away, operator.kind.apart(shown, shown[order[-1]].item()))
-    return order
+    return [design for again in zip_longest(*views) for design in again if design is not None]

@@ -28,7 +28,7 @@ def golden_order(operator: Operator) -> list[int]:
         away = (free - step * GOLDEN) % 1
         order.append(int(torch.minimum(away, 1 - away).nan_to_num(2).argmin()))
         free[order[-1]] = math.nan
-    return in_turn(operator, [designs[line] for line in order])
+    return in_turn(designs[line] for line in order)
 
 
 def population_order(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.design.ensemble import conditioned
+from tomopilot.design.ensemble import check_positive, conditioned
 from tomopilot.design.lines import SAME, in_turn, lines
 from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
@@ -96,10 +96,8 @@ class Greedy:
     move: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.move, bool) or not 0 <= self.move < math.inf:
-            raise ValueError(
-                f"move is {self.move!r}; expected what one degree of motion costs in exposures, such as 0.02"
-            )
+        if self.move != 0:
+            check_positive("move", self.move, "0, or what a degree of motion costs in exposures, as 0.02")
         if type(self.batch) is not int or not 1 <= self.batch <= OLDEST:
             raise ValueError(
                 f"batch is {self.batch!r}; expected how many designs are chosen by the same samples, a whole "
@@ -182,7 +180,7 @@ def uniform_order(operator: Operator) -> list[int]:
     found = (torch.searchsorted(places, halves + SAME, right=True) - 1).tolist()
     order = list(dict.fromkeys(found))
     rest = sorted(set(range(count)) - set(order))  # closer together than all those halves
-    return in_turn(operator, [designs[i] for i in (*order, *(rest[i] for i in bisect_order(len(rest))))])
+    return in_turn(designs[i] for i in (*order, *(rest[i] for i in bisect_order(len(rest)))))
 
 
 def centre_order(n: int) -> list[int]:

@@ -40,11 +40,11 @@ def _even(angles: Float[Tensor, " n"]) -> bool:
 def widest(gaps: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """The widest gap between neighbouring angles that is no missing wedge.
 
-    Wedges are the one or two widest gaps, or up to an eighth of them, where these stand out from the next.
+    Wedges are the one or two widest gaps, or up to a thirtieth, where these stand out from the next.
     """
     ordered = gaps.sort(descending=True).values
     found = ordered[0]
-    for wider, following in pairwise(ordered[: max(2, len(gaps) // 8) + 1]):
+    for wider, following in pairwise(ordered[: max(2, len(gaps) // 30) + 1]):
         if wider > WEDGE * following:
             found = following
     return found

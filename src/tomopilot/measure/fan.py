@@ -10,9 +10,10 @@ from torch import Tensor
 from tomopilot.measure.angles import angular_weights, arcs
 from tomopilot.measure.backprojection import pixels, ramp
 from tomopilot.measure.kind import FULL_TURN, Kind
-from tomopilot.measure.lines import Lines
 from tomopilot.measure.operator import Numbers
-from tomopilot.measure.sparse import Projector, Weights
+from tomopilot.measure.projector import Projector
+from tomopilot.measure.rays import Straight
+from tomopilot.measure.sparse import Weights
 
 TAPER = math.radians(10)  # over which angles at the end of a range fade where others see the same lines
 
@@ -114,7 +115,7 @@ class Fan(Projector):
         angle, distance = self.rays(part.to(like.device).double())
         right, up = angle.cos().flatten(), angle.sin().flatten()
         points = torch.stack([-up, right], 1) * distance.repeat(len(part))[:, None]  # rows run downwards
-        return Lines((self.size, self.size), points, torch.stack([-right, -up], 1), like.dtype)
+        return Straight((self.size, self.size), points, torch.stack([-right, -up], 1), like.dtype)
 
     def before_filter(self) -> Float[Tensor, "n bins"]:
         """The share of all lines that each ray stands for, its slant, and the width of a bin at the axis.

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from tomopilot.measure.joseph import centred
 from tomopilot.measure.kind import FULL_TURN, Kind
-from tomopilot.measure.lines import Lines
 from tomopilot.measure.operator import Numbers
-from tomopilot.measure.sparse import Projector, Weights
+from tomopilot.measure.projector import Projector
+from tomopilot.measure.rays import Straight
+from tomopilot.measure.sparse import Weights
 
 
 class Laminography(Projector):
@@ -21,7 +22,7 @@ class Laminography(Projector):
     slice r. In general, with x and y as in `Radon` and z along the slices, all from the middle, a pixel at
     (row, bin) = (s, t) integrates over the line on which t = x cos(theta) + y sin(theta) and
     s = z sin(tilt) + (x sin(theta) - y cos(theta)) cos(tilt). Each voxel of the one or the other neighbouring
-    plane counts by linear interpolation, see `lines`. The adjoint is the transpose.
+    plane counts by linear interpolation, see `rays`. The adjoint is the transpose.
     """
 
     def __init__(
@@ -88,4 +89,4 @@ class Laminography(Projector):
             rows[:, None, None] * up[:, None, None] + (bins - self.offset)[:, None] * beside[:, None, None]
         )
         ways = beam[:, None, None].expand_as(points)
-        return Lines(self.image_shape, points.reshape(-1, 3), ways.reshape(-1, 3), like.dtype)
+        return Straight(self.image_shape, points.reshape(-1, 3), ways.reshape(-1, 3), like.dtype)

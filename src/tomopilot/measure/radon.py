@@ -12,7 +12,8 @@ from tomopilot.measure.angles import angular_weights
 from tomopilot.measure.backprojection import pixels, ramp
 from tomopilot.measure.joseph import Block, Layout, Parallel, lay_out, seen, unseen
 from tomopilot.measure.operator import Numbers, numbers
-from tomopilot.measure.sparse import COLUMNS, Product, Projector, Weights
+from tomopilot.measure.projector import Projector
+from tomopilot.measure.sparse import COLUMNS, Product, Weights
 
 FEW = 2**22  # weights up to which mirrored angles do not share them: 128 angles at 128 x 128
 

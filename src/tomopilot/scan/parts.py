@@ -206,7 +206,8 @@ def fan(
 ) -> Fan:
     """Fan-beam projections; distances of source and detector are in widths of the image."""
     width = width_of(image)
-    return Fan(width, angles, bins, source=source * width, detector=detector * width, **rest)
+    lengths = {"source": width * float(source), "detector": width * float(detector)}
+    return Fan(width, angles, bins, **lengths, **rest)
 
 
 def mri(image: NamedImage, angles: Tensor, bins: int | None) -> Fourier:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
-from tomopilot.measure.sparse import Projector
+from tomopilot.measure.projector import Projector
 from tomopilot.randomness import stream
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tomopilot.measure.sparse import AT_ONCE, Weights, csr
 
 
-class Lines(Weights):
+class Straight(Weights):
     """The weights of rays through a grid of 2 or 3 axes.
 
     Places are counted in pixels from the middle of the grid, along its axes.
