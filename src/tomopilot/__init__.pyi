@@ -5,6 +5,8 @@ from .records import Data as Data, Decision as Decision, Draws as Draws, Forecas
 from .records import Observation as Observation, Step as Step, Told as Told
 from .measure.operator import Operator as Operator
 from .measure.radon import Radon as Radon, half_turn as half_turn
+from .measure.fan import Fan as Fan, full_turn as full_turn
+from .measure.laminography import Laminography as Laminography
 from .measure.backprojection import filtered_backprojection as filtered_backprojection
 from .measure.fourier import Fourier as Fourier
 from .measure.noise import Gaussian as Gaussian, Masked as Masked, Noise as Noise, Poisson as Poisson
