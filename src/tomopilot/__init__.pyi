@@ -4,8 +4,10 @@ from .experiment import Experiment as Experiment, Snapshot as Snapshot, run as r
 from .records import Data as Data, Decision as Decision, Draws as Draws, Forecast as Forecast
 from .records import Observation as Observation, Step as Step, Told as Told
 from .measure.operator import Operator as Operator
-from .measure.radon import Radon as Radon, filtered_backprojection as filtered_backprojection
-from .measure.radon import half_turn as half_turn
+from .measure.radon import Radon as Radon, half_turn as half_turn
+from .measure.fan import Fan as Fan, full_turn as full_turn
+from .measure.laminography import Laminography as Laminography
+from .measure.backprojection import filtered_backprojection as filtered_backprojection
 from .measure.fourier import Fourier as Fourier
 from .measure.stack import Stack as Stack
 from .measure.noise import Gaussian as Gaussian, Masked as Masked, Noise as Noise, Poisson as Poisson

@@ -50,7 +50,7 @@ class Experiment:
         self.scout, self.count, self.seed = scout, count, seed
         self.data = Data(operator.image_shape, operator.device) if data is None else data
         self.told: list[Told] = []
-        self.pending: set[int] = set()  # asked for, not yet told
+        self.pending: dict[int, None] = {}  # asked for, not yet told, in the order asked
         self.snapshot = self._snapshot(None)
         self._recent = [self.snapshot]  # from the latest one on that was drawn to choose by
         self._decision: Decision | None = None
@@ -72,7 +72,7 @@ class Experiment:
     @property
     def free(self) -> tuple[int, ...]:
         """Designs that are neither measured nor asked for."""
-        return tuple(sorted(set(range(len(self.operator))) - set(self.designs) - self.pending))
+        return tuple(sorted(set(range(len(self.operator))) - {*self.designs, *self.pending}))
 
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
@@ -122,7 +122,7 @@ class Experiment:
             taken = self.count_told + len(self.pending)
             choice = Choice(
                 self.operator, free, taken, self.choosing, tuple(self.told), self.noise, self.data,
-                tuple(sorted(self.pending)), self._chosen_by,
+                tuple(self.pending), self._chosen_by,
             )  # fmt: skip
             self._decision = self.policy.choose(choice)
         return self._decision
@@ -130,7 +130,7 @@ class Experiment:
     def ask(self) -> int:
         """The design to measure next; it is not offered again."""
         design = self.decide().design
-        self.pending.add(design)
+        self.pending[design] = None
         self._decision = None
         return design
 
@@ -151,7 +151,7 @@ class Experiment:
         surprised = self._surprise(reached, values, noise)
         self.told.append(Told(design, reached.tolist(), surprised, moves))
         self.data = self.data.add(self.operator, design, values, noise, reached)
-        self.pending.discard(design)
+        self.pending.pop(design, None)
         self.snapshot, self._decision = self._snapshot(self.snapshot.latest), None
         drawn = [n for n, snapshot in enumerate(self._recent) if snapshot.chosen_by]
         self._recent = [*self._recent[drawn[-1] if drawn else -OLDEST :], self.snapshot]

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tomopilot.measure.backprojection import filtered_backprojection
 from tomopilot.measure.noise import Gaussian
-from tomopilot.measure.radon import Radon, filtered_backprojection, half_turn
+from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.metrics import psnr
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior

@@ -18,6 +18,7 @@ from tomopilot.report.directions import Asked, directions
 from tomopilot.report.plots import Pictures, method_label
 from tomopilot.report.scan_page import SHOWN, simulate_report
 from tomopilot.report.side_by_side import Estimate, SideBySide
+from tomopilot.scan.assemble import operator_of
 from tomopilot.scan.judge import Row
 from tomopilot.scan.judge_volume import STORE
 from tomopilot.scan.notices import priors_of
@@ -33,7 +34,7 @@ from tomopilot.scan.outputs import (
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of
-from tomopilot.scan.virtual import image_of, operator_of
+from tomopilot.scan.virtual import image_of
 
 
 def leave_simulation(

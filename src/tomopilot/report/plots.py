@@ -186,6 +186,7 @@ def order(settings: Sequence[float], kind: Mapping[str, Any], designs: int) -> "
 
 
 def order_polar(figure: "Figure", settings: np.ndarray, order: np.ndarray, period: float) -> None:
+    settings = np.mod(settings, period)
     figure.set_layout_engine("none")
     within = period <= 180 and bool(((settings >= 0) & (settings <= 180)).all())
     box = (0.09, -0.1, 0.82, 1.26) if within else (0.09, 0.09, 0.82, 0.82)  # of the whole circle

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_settings
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
+from tomopilot.measure.stack import Stack
 from tomopilot.metrics import rmse_at
 from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.diffusion import DiffusionPosterior
@@ -28,6 +29,7 @@ from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.records import Data, Draws
+from tomopilot.scan.grid import candidates
 from tomopilot.scan.parts import (
     ORACLE,
     REPLAY,
@@ -63,6 +65,15 @@ class Watched:
         self.seconds += time.perf_counter() - start
         self.evaluations += (self.meter.evaluations if self.meter else 0) - before
         return draws
+
+
+def operator_of(plan: Plan, image: NamedImage) -> Operator:
+    """All that could be measured of an image, or of a volume."""
+    usual, (_, options), slices = family(plan.operator), part(plan.operator), len(image.slices)
+    single = replace(image, pixels=image.pixels[0]) if slices else image
+    given = (single, candidates(plan.angles, plan.wedge, usual.turn), plan.bins)
+    made = built(plan.operator, usual.make, given, options, "operator")
+    return Stack(made, slices) if slices else made
 
 
 @dataclass(frozen=True)
@@ -216,13 +227,15 @@ def policy(
 
 
 def _greedy(text: str, operator: Operator, opening: Policy, start: int) -> Greedy:
-    """An adaptive policy by name and options, of which `batch` is for every score."""
+    """An adaptive policy by name and options, of which `batch` and `move` are for every score."""
     name, options = part(text)
-    batch = {"batch": options.pop("batch")} if "batch" in options else {}
+    own = {option: options.pop(option) for option in ("batch", "move") if option in options}
+    if own.get("move") and operator.kind.period is None:
+        raise ValueError(f"policy {text!r} cannot be used: no stage turns between {operator.kind.name}s")
     if "roi" in options:
         options["roi"] = _given(text, partial(read_roi, options["roi"], operator))
     score = built(text, SCORES[name], (), options)
-    return built(text, Greedy, (score, opening, start), batch)
+    return built(text, Greedy, (score, opening, start), own)
 
 
 def _oracle(text: str, truth: Tensor | None) -> Oracle:
@@ -244,8 +257,7 @@ def _order(plan: Plan, text: str, operator: Operator) -> Sequence[int]:
 @lru_cache(maxsize=8)
 def _learned(plan: Plan, text: str, image_shape: tuple[int, ...]) -> Sequence[int]:
     usual, (name, options) = family(plan.operator), part(text)
-    empty = NamedImage(name, torch.zeros(image_shape[-2:]))
-    operator = usual.make(empty, angles=plan.angles, bins=plan.bins)
+    operator = operator_of(plan, NamedImage(name, torch.zeros(image_shape[-2:])))
     options["slices"] = _given(text, partial(read_slices, options["slices"], operator, plan.seed))
     learned = _ordered(plan, text, operator, usual.orders[name], options)
     return [*dict.fromkeys([*learned, *usual.opening(operator)])]

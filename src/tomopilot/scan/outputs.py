@@ -20,13 +20,14 @@ from tomopilot.measure.fourier import to_complex
 from tomopilot.measure.kind import ROW, Kind
 from tomopilot.measure.stack import Stack
 from tomopilot.prior.checkpoint import folder_of, read_card
+from tomopilot.scan.assemble import operator_of
 from tomopilot.scan.judge import Row
 from tomopilot.scan.notices import stopped
 from tomopilot.scan.paired import findings
 from tomopilot.scan.parts import Method, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of, summarise
-from tomopilot.scan.virtual import image_of, operator_of
+from tomopilot.scan.virtual import image_of
 
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
@@ -34,7 +35,7 @@ COLUMNS = (
     "estimate_evaluations", "expected_rmse", "surprise",
 )  # fmt: skip
 FACTS = (
-    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan",
+    "operator", "angles", "wedge", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan",
     "scouts", "seed", "device",
 )  # fmt: skip
 LISTS = (

@@ -16,7 +16,8 @@ from tomopilot.files.images import VOLUME, check_chosen, single_specs, without_f
 from tomopilot.files.volumes import is_volume, volume_spec
 from tomopilot.measure.kind import PROJECTION
 from tomopilot.prior.checkpoint import prior_folders
-from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair, rule
+from tomopilot.scan.grid import Wedge, candidates
+from tomopilot.scan.parts import PARALLEL, SCORES, Family, Method, check_names, entry, family, pair, rule
 
 SIZES = {  # least and most that can be meant
     "angles": (1, 10_000),
@@ -44,7 +45,8 @@ class Plan:
     images: tuple[str, ...]  # specs of single images
     methods: tuple[Method, ...]
     operator: str = "radon"
-    angles: int = 180
+    angles: int | tuple[float, ...] = 180  # over the turn, or a list in degrees
+    wedge: tuple[Wedge, ...] | None = None  # that angles can be reached in
     bins: int | None = None
     noise: str = "relative:0.01"
     finer: int = 1
@@ -64,7 +66,9 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a scan needs at least one image and one method")
-        for name in ("angles", "bins", "finer", "count", "start", "prescan", "scouts"):
+        check_size("angles", self.angles if isinstance(self.angles, int) else len(self.angles))
+        candidates(self.angles, self.wedge, family(self.operator).turn)
+        for name in ("bins", "finer", "count", "start", "prescan", "scouts"):
             check_size(name, getattr(self, name))
         if self.budget < 1:
             raise ValueError(f"the budget is {self.budget} measurements; expected at least 1")
@@ -185,7 +189,7 @@ def plan_of(
 
 def _own_name(posterior: str, usual: Family) -> str:
     """`auto` is another pair for other measurements than projections."""
-    return usual.auto if posterior == "auto" and usual is not OPERATORS["radon"] else posterior
+    return usual.auto if posterior == "auto" and usual.auto != PARALLEL.auto else posterior
 
 
 def pick_device(name: str) -> str:

@@ -57,7 +57,7 @@ class Recorded:
 
     def fail(self, design: int) -> None:
         """A design that was asked for could not be measured: it is free again."""
-        self.experiment.pending.discard(design)
+        self.experiment.pending.pop(design, None)
 
     def step(self, measure: Callable[[int], Tensor], until: Callable[[Experiment], bool]) -> Step:
         """Suggests, measures, tells and decides; a measurement that raises counts as never asked for."""

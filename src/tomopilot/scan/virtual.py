@@ -18,7 +18,7 @@ from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import in_range
 from tomopilot.randomness import stream
 from tomopilot.records import Data
-from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
+from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, operator_of, policy, prior_of
 from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
 from tomopilot.scan.parts import family
@@ -77,14 +77,6 @@ def image_of(plan: Plan, spec: str) -> NamedImage:
     """A single image, or a volume; the plan knows its pixel size better than its file."""
     (image,) = [read_volume(spec)] if is_volume(spec) else read_images(spec)
     return replace(image, pixel_size=plan.pixel_size or image.pixel_size)
-
-
-def operator_of(plan: Plan, image: NamedImage) -> Operator:
-    """All that could be measured of an image, or of a volume."""
-    slices = len(image.slices)
-    single = replace(image, pixels=image.pixels[0]) if slices else image
-    made = family(plan.operator).make(single, angles=plan.angles, bins=plan.bins)
-    return Stack(made, slices) if slices else made
 
 
 def check(plan: Plan) -> list[Look]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
-from tomopilot.measure.radon import Radon
+from tomopilot.measure.projector import Projector
 from tomopilot.measure.stack import Stack
 from tomopilot.randomness import stream
 
@@ -22,7 +22,7 @@ class Simulated:
 
     With `finer` above 1 the projections are computed on a grid that many times finer than the
     reconstruction's, from square pixels, and averaged over each detector bin, so that reconstruction cannot
-    profit from sharing the projector (the inverse crime). It needs a `Radon` operator.
+    profit from sharing the projector (the inverse crime). It needs a `Projector`.
 
     name: of the image; of a volume, those of its slices, whose noise is that of a measurement of it alone
     """
@@ -53,8 +53,13 @@ class Simulated:
         image, r = self.image.to(self.operator.device)[None], self.finer
         if r == 1:
             return self.operator[index].forward(image)[0]
-        fine = image.repeat_interleave(r, -2).repeat_interleave(r, -1)
-        return self._precise[index].forward(fine)[0].unflatten(-1, (-1, r)).mean(-1) / r
+        fine, coarse = self._precise[index], self.operator.block_shape
+        for axis, (own, finer) in enumerate(zip(self.operator.image_shape, fine.image_shape, strict=True), 1):
+            image = image.repeat_interleave(finer // own, axis)
+        seen = fine.forward(image)[0]
+        for axis, own in enumerate(coarse, 1):
+            seen = seen.unflatten(axis, (own, -1)).mean(axis + 1)
+        return seen / r
 
     def __call__(self, design: int) -> Tensor:
         clean, again = self.clean(torch.tensor([design]))[0], self._taken[design]
@@ -72,7 +77,7 @@ def _finer(operator: Operator, times: int) -> Operator:
     """The same rays on a finer grid; raises where they are no projections."""
     if isinstance(operator, Stack):
         return Stack(_finer(operator.operator, times), operator.slices)
-    if not isinstance(operator, Radon):
+    if not isinstance(operator, Projector):
         raise ValueError(
             f"a grid {times} times finer was asked for, but only projections have one; expected 1"
         )
