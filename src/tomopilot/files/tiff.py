@@ -24,6 +24,7 @@ from tomopilot.files.reading import (
     pages,
     square,
 )
+from tomopilot.units import readable
 
 ELSEWHERE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # may lead to other files
 PRINTED = (1, 72, 96, 150, 300, 600)  # dots per inch that programs write who know of no pixel size
@@ -45,14 +46,17 @@ def images_of_series(folder: Path, dataset: str, pick: Pick) -> Found:
     """The images that were picked of a folder with a file each, in the natural order of their names."""
     _, paths = series_in(folder)
     heads = [_head(path) for path in paths]
-    shape, dtype, size = heads[0]
-    for path, head in zip(paths, heads, strict=True):
-        if head != heads[0]:
-            came, first = (f"{s} {d}, with pixels of {p or 'unknown'} m" for s, d, p in (head, heads[0]))
+    words = [
+        f"{' x '.join(map(str, shape))} {dtype}, with pixels of {readable(size) if size else 'unknown size'}"
+        for shape, dtype, size in heads
+    ]
+    for path, said in zip(paths, words, strict=True):
+        if said != words[0]:
             raise InputFileError(
-                f"{path.name} is {came}, but {paths[0].name} is {first}; expected slices of one volume: "
+                f"{path.name} is {said}, but {paths[0].name} is {words[0]}; expected slices of one volume: "
                 "leave out what is none"
             )
+    shape, dtype, size = heads[0]
     each = math.prod(shape) * np.dtype(dtype).itemsize
     return Found(_grey(pages(lambda i: _lone(paths[i]), len(paths), each, pick)), size)
 
