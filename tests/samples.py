@@ -49,8 +49,8 @@ def refusal(spec: object) -> str:
 
 def assert_read(spec: object, arrays: Sequence[np.ndarray] | np.ndarray) -> None:
     """Images are read as they were stored, to the last bit."""
-    found = [image.pixels for image in read_images(str(spec))]
-    torch.testing.assert_close(found, [expected(array) for array in arrays], rtol=0, atol=0)
+    found, wanted = [image.pixels for image in read_images(str(spec))], [expected(array) for array in arrays]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
 def save_h5(path: Path, **arrays) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from samples import SAVE_STACK, STACK, assert_read, expected, refusal, save_png, save_zarr
 
-from tomopilot.files.images import count_images, labels, read_images, single_specs, split
+from tomopilot.files.images import count_images, labels, read_images, single_specs, split, without_folder
 from tomopilot.files.reading import InputFileError
 
 
@@ -163,4 +163,5 @@ def test_a_path_and_what_is_inside_of_it(tmp_path):
     np.savez(tmp_path / "a:/b.npz", one=STACK, two=STACK[:2])
     assert split(f"{tmp_path}/a:/b.npz:/two") == (tmp_path / "a:/b.npz", "/two")
     assert split("absent.h5:/x") == (Path("absent.h5:/x"), "")
+    assert without_folder(f"defect:{tmp_path}/a:/b.npz:/two::3") == "defect:b.npz:/two::3"
     assert_read(f"{tmp_path}/a:/b.npz:/two", STACK[:2])

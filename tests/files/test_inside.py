@@ -67,6 +67,16 @@ def test_chunks_that_inflate_beyond_their_size(tmp_path, codec, monkeypatch):
     assert "the chunk 0.0.0 cannot be unpacked into 30 bytes" in refusal(f"{tmp_path / 'a.zarr'}::0")
 
 
+@pytest.mark.parametrize("length", [0, 15, 16, 100, -1])
+def test_chunks_of_blosc_that_were_cut(tmp_path, length):
+    """The library decodes what lies behind them in memory."""
+    stack = np.random.default_rng(0).integers(0, 256, (1, 64, 64), np.uint8)
+    save_zarr(tmp_path / "a.zarr", stack, version=2, compressors=numcodecs.Blosc())
+    chunk = tmp_path / "a.zarr/0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:length])
+    assert "the chunk 0.0.0 cannot be unpacked into 4096 bytes" in refusal(tmp_path / "a.zarr")
+
+
 @pytest.mark.parametrize("shards", [(4, 5, 6), (1, 5, 6)], ids=str)
 def test_bombs_inside_of_shards(tmp_path, shards):
     """In a shard that is read in part, and in one that is read as a whole."""

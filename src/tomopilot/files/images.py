@@ -116,7 +116,9 @@ def without_folder(spec: str) -> str:
     'defect:chip.npz::3'
     """
     prefix = DEFECT if spec.startswith(DEFECT) else ""
-    return prefix + Path(spec.removeprefix(DEFECT)).name
+    source, sign, chosen = spec.removeprefix(DEFECT).partition("::")
+    path, part = split(source)
+    return f"{prefix}{path.name}{':' if part else ''}{part}{sign}{chosen}"
 
 
 def check_chosen(spec: str) -> None:

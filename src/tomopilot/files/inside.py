@@ -85,6 +85,8 @@ class Inside(LocalStore):
     def _check_inflated(self, key: str, content: bytes) -> None:
         content = content[:-4] if self.checked else content
         try:
+            if self.compressor == "blosc" and int.from_bytes(content[12:16], "little") != len(content):
+                raise ValueError(f"it has {len(content)} bytes, not all")  # which blosc does not look at
             if self.compressor == "zlib":
                 inflated = zlib.decompressobj().decompress(content, self.chunk + 1)
                 if len(inflated) > self.chunk:

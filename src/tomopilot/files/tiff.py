@@ -108,7 +108,7 @@ def _count(tiff: TiffFile) -> int:
     """How many images there are, all of one shape and none missing."""
     chain = len(tiff.pages)
     tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
-    if any(tiff.filehandle.read(tiff.tiff.offsetsize)):  # a chain of pages ends with the offset 0
+    if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):  # a chain ends with 0
         raise InputFileError(f"page {chain} and those after it are missing; copy the file again")
     sizes = {series.keyframe.shape for series in tiff.series}
     if len(sizes) != 1:
