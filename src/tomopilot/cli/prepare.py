@@ -213,9 +213,9 @@ def _tell(out: Path, card: dict[str, Any]) -> None:
     """What was made, and what its card does not say."""
     counts, sources, empty = card["images"], card["sources"], card["left_out"]["nearly_empty"]
     typer.echo(
-        f"{out}: {counts['train']} images of {sources['train']} sources to train on, "
-        f"{counts['validation']} of {sources['validation']} to validate on; {empty} nearly empty crops left "
-        f"out, {100 * card['clipped']:.2g} % of the pixels clipped\nunit: {card['unit']}; pixel: "
+        f"{out}: {counts['train']} images to train on (sources: {sources['train']}), {counts['validation']} "
+        f"to validate on (sources: {sources['validation']}); {empty} nearly empty crops left out, "
+        f"{100 * card['clipped']:.2g} % of the pixels clipped\nunit: {card['unit']}; pixel: "
         f"{card.get('pixel_size', 'unknown')}\ntrain on it: tomopilot train {out} --recipe FILE --out DIR"
     )
     for key, option in (("licence", "--licence"), ("data", "--data"), ("pixel_size", "--pixel-size")):
