@@ -5,6 +5,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tifffile
+
+from tomopilot.files.nexus import ScanFile
 
 TINY_TRAINING = """
 [training]
@@ -56,3 +59,112 @@ def save_fastmri(path: Path, **changes) -> Path:
         file["ismrmrd_header"] = np.bytes_(b"<xml/>")
         file.attrs.update(acquisition="CORPD_FBK", max=1.0, norm=1.0, patient_id="0")
     return path
+
+
+DISCS = (  # x, y, radius in half widths of the detector, attenuation over the half width
+    (0.05, 0.1, 0.55, 0.5),
+    (-0.2, 0.25, 0.2, 0.8),
+    (0.3, -0.15, 0.12, -0.5),
+    (-0.1, -0.3, 0.1, 1.0),
+)
+
+
+def disc_projections(angles: np.ndarray, bins: int, offset: float = 0.0) -> np.ndarray:
+    """Line integrals (n, bins) of some discs; the axis is `offset` bins beyond the detector's middle."""
+    place = (np.arange(bins) - (bins - 1) / 2 - offset) / (bins / 2)
+    total = np.zeros((len(angles), bins))
+    for x, y, radius, attenuation in DISCS:
+        away = place - (x * np.cos(angles) + y * np.sin(angles))[:, None]
+        total += 2 * attenuation * np.sqrt(np.clip(radius**2 - away**2, 0, None))
+    return total
+
+
+def counted(lines: np.ndarray, photons: float = 4000, dark: float = 100, seed: int = 0) -> np.ndarray:
+    """Counts of line integrals, 16 bits: Poisson, above a dark level."""
+    random = np.random.default_rng(seed)
+    return (dark + random.poisson(photons * np.exp(-lines))).astype(np.uint16)
+
+
+def nxtomo_parts(count: int = 90, rows: int = 2, bins: int = 64, offset: float = 2.3) -> dict[str, object]:
+    """A scan of a half turn with two darks and five flats before it, three flats after it."""
+    angles = np.arange(count) * 180 / count
+    lines = disc_projections(np.deg2rad(angles), bins, offset)
+    lines = np.repeat(lines[:, None], rows, 1)
+    before, after = np.zeros((5, rows, bins)), np.zeros((3, rows, bins))
+    frames = counted(np.concatenate([before, lines, after]))
+    darks = np.full((2, rows, bins), 100, np.uint16)
+    keys = np.repeat([2, 1, 0, 1], [2, 5, count, 3])
+    turned = np.zeros(len(keys))
+    turned[keys == 0] = angles
+    return {
+        "definition": "NXtomo",
+        "sample/name": "discs",
+        "sample/rotation_angle": turned,
+        "instrument/detector/data": np.concatenate([darks, frames]),
+        "instrument/detector/image_key": keys,
+        "instrument/detector/x_pixel_size": 2.5,
+    }
+
+
+UNITS = {"sample/rotation_angle": "degree", "instrument/detector/x_pixel_size": "um"}
+
+
+def save_nxtomo(path: Path, entry: str = "entry", **changes) -> Path:
+    """An NXtomo file; places in it may be changed or added, or left out with None."""
+    parts = nxtomo_parts() | changes
+    with h5py.File(path, "w") as file:
+        for place, value in parts.items():
+            if value is not None:
+                file[f"{entry}/{place}"] = value
+                if place in UNITS:
+                    file[f"{entry}/{place}"].attrs["units"] = UNITS[place]
+    return path
+
+
+def save_dataexchange(path: Path, **changes) -> Path:
+    """The same scan as a Data Exchange file, with all flats in one data set."""
+    parts = nxtomo_parts()
+    keys, frames = parts["instrument/detector/image_key"], parts["instrument/detector/data"]
+    own = {
+        "exchange/data": frames[keys == 0],
+        "exchange/data_white": frames[keys == 1],
+        "exchange/data_dark": frames[keys == 2],
+        "exchange/theta": parts["sample/rotation_angle"][keys == 0],
+        "implements": "exchange:measurement",
+    }
+    with h5py.File(path, "w") as file:
+        for place, value in (own | changes).items():
+            if value is not None:
+                file[place] = value
+    return path
+
+
+def save_series(folder: Path, every: int = 3) -> Path:
+    """The same scan as a folder of TIFF files, of every third angle."""
+    parts = nxtomo_parts()
+    keys, frames = parts["instrument/detector/image_key"], parts["instrument/detector/data"]
+    for name, key in (("", 0), ("flat", 1), ("dark", 2)):
+        (folder / name).mkdir(exist_ok=True)
+        for i, frame in enumerate(frames[keys == key][::every] if key == 0 else frames[keys == key]):
+            tifffile.imwrite(folder / name / f"p_{every * i if key == 0 else i}.tif", frame)
+    angles = parts["sample/rotation_angle"][keys == 0][::every]
+    (folder / "angles.csv").write_text("angle_deg\n" + "\n".join(map(str, angles)))
+    return folder
+
+
+def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:
+    """What a scan of ours leaves, of random numbers."""
+    rng = np.random.default_rng(n)
+    scores = rng.random((steps, 9))
+    scores[:, :2] = np.nan
+    return ScanFile(
+        projections=rng.random((n, 7), np.float32),
+        angles_deg=rng.uniform(0, 180, n),
+        reconstruction=rng.random((5, 6), np.float32),
+        uncertainty=rng.random((5, 6), np.float32),
+        samples=rng.random((samples, 5, 6), np.float32),
+        scores=scores,
+        settings_deg=np.arange(0, 180, 20.0),
+        name="chip µ::3",
+        provenance={"command": "tomopilot simulate " + "x" * 100_000, "seed": "0", "a/b": "ü\0"},
+    )

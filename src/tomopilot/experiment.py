@@ -144,7 +144,7 @@ class Experiment:
         """
         design, noise = index(design), noise or self.noise
         values = numbers(values).to(self.operator.device)
-        self.check(design, values, noise, setting)
+        check_measured(self.operator, design, values, noise, setting)
         reached = self.operator.settings[design] if setting is None else numbers(setting)
         chosen_by = self.snapshot.chosen_by
         moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
@@ -184,34 +184,33 @@ class Experiment:
             predicted = self.operator.at(reached[None]).forward(self.snapshot.chosen_by.images)[:, 0]
         return surprise(predicted, values, noise.precision(values))
 
-    def check(
-        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
-    ) -> None:
-        """Raises where `tell` cannot take these: number or setting of the design, shape or type of values."""
-        values, noise = numbers(values), noise or self.noise
-        if not 0 <= design < len(self.operator):
-            raise ValueError(
-                f"design {design} is unknown; the operator has designs 0 to {len(self.operator) - 1}"
-            )
-        if tuple(values.shape) != self.operator.block_shape:
-            raise ValueError(
-                f"values have shape {tuple(values.shape)}, but one design of {self.operator!r} reads "
-                f"{self.operator.block_shape}; was the detector binned?"
-            )
-        if values.is_complex() != self.operator.complex_values:
-            came, expected = ("complex", "real") if values.is_complex() else ("real", "complex")
-            raise ValueError(
-                f"values are {came} ({values.dtype}), but {self.operator!r} measures {expected} numbers; "
-                f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
-            )
-        bad = int((~values.isfinite() & (noise.precision(values) != 0)).sum())
-        if bad:
-            raise ValueError(
-                f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
-                "numbers: check the flat field, or mask dead detector bins with the noise Masked(noise, bins)"
-            )
-        if setting is not None:
-            _check_reached(self.operator, design, setting)
+
+def check_measured(
+    operator: Operator, design: int, values: Numbers, noise: Noise, setting: Numbers | None = None
+) -> None:
+    """Raises where this is no measurement: number or setting of the design, shape or type of the values."""
+    values = numbers(values)
+    if not 0 <= design < len(operator):
+        raise ValueError(f"design {design} is unknown; the operator has designs 0 to {len(operator) - 1}")
+    if tuple(values.shape) != operator.block_shape:
+        raise ValueError(
+            f"values have shape {tuple(values.shape)}, but one design of {operator!r} reads "
+            f"{operator.block_shape}; was the detector binned?"
+        )
+    if values.is_complex() != operator.complex_values:
+        came, expected = ("complex", "real") if values.is_complex() else ("real", "complex")
+        raise ValueError(
+            f"values are {came} ({values.dtype}), but {operator!r} measures {expected} numbers; "
+            f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
+        )
+    bad = int((~values.isfinite() & (noise.precision(values) != 0)).sum())
+    if bad:
+        raise ValueError(
+            f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
+            "numbers: check the flat field, or mask dead detector bins with the noise Masked(noise, bins)"
+        )
+    if setting is not None:
+        _check_reached(operator, design, setting)
 
 
 def _check_reached(operator: Operator, design: int, setting: Numbers) -> None:

@@ -12,6 +12,7 @@ from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.stack import Stack
 from tomopilot.posterior.classical import TotalVariation
 from tomopilot.records import Observation
 from tomopilot.testing import Rays, check_operator, check_projector
@@ -58,6 +59,10 @@ OPERATORS: list[Operator] = [
     Fourier((7, 8)),
     Fourier((8, 5), torch.tensor([4, 0, 7])),
     Fourier((1, 3)),
+    Stack(Radon(8, half_turn(6)), 3),
+    Stack(Radon(8, half_turn(5), bins=9), 1),
+    Stack(Fourier((6, 5)), 2),
+    Stack(LowRes(8, 4), 2),
 ]
 every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
 

@@ -25,7 +25,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED (also disc); "
-        "defect:FILE::12 paints a defect."
+        "defect:FILE::12 paints a defect, volume:FILE::0-63 is one volume of 64 slices."
     ),
 ]
 Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
@@ -104,6 +104,12 @@ def scan_options(
         typer.Option(
             help="Known before the scan: an image of so many pixels along a side, averaged over blocks, with "
             "1 % noise. It is not counted as a measurement."
+        ),
+    ] = None,
+    scouts: Annotated[
+        int | None,
+        typer.Option(
+            help="Slices of a volume, evenly over its height, that measurements are chosen by; default: 4."
         ),
     ] = None,
     pixel_size: PixelSize = None,

@@ -2,11 +2,9 @@
 
 import os
 import re
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from tomopilot.files import dicom, hdf5, tiff
 from tomopilot.files.fastmri import check_image
+from tomopilot.files.npz import array_names, read_array
 from tomopilot.files.reading import (
     LARGEST,
     Found,
@@ -32,6 +31,7 @@ from tomopilot.files.reading import (
 
 SEEDS = 10**6  # a phantom has this many
 DEFECT = "defect:"  # before any spec: its images with a defect
+VOLUME = "volume:"  # before any spec: its images as the slices of one volume, see `volumes`
 PHANTOM = 128  # pixels along a side where none are said
 MOST = 10**5  # images that are chosen at once
 MANY = 16  # images; more are scanned only where they were chosen
@@ -39,14 +39,15 @@ MANY = 16  # images; more are scanned only where they were chosen
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image with the name that finds it again, such as `validation.npz::12` or `phantom:chip::3`."""
+    """An image, or a volume, with the name that finds it again: `validation.npz::12`, `phantom:chip::3`."""
 
     name: str
-    pixels: Float32[Tensor, "h w"] | Complex64[Tensor, "h w"]
+    pixels: Float32[Tensor, "*z h w"] | Complex64[Tensor, "h w"]
     pixel_size: float | None = None  # metres, where its file says so
+    slices: tuple[str, ...] = ()  # names of a volume's slices
 
     @property
-    def shown(self) -> Float32[Tensor, "h w"]:
+    def shown(self) -> Float32[Tensor, "*z h w"]:
         """The image as it is looked at: the magnitude of a complex one."""
         return self.pixels.abs() if self.pixels.is_complex() else self.pixels
 
@@ -121,8 +122,10 @@ def without_folder(spec: str) -> str:
     >>> without_folder("defect:/data/chip.npz::3")
     'defect:chip.npz::3'
     """
-    prefix = DEFECT if spec.startswith(DEFECT) else ""
-    return prefix + Path(spec.removeprefix(DEFECT)).name
+    for prefix in (VOLUME, DEFECT):
+        if spec.startswith(prefix):
+            return prefix + without_folder(spec.removeprefix(prefix))
+    return Path(spec).name
 
 
 def check_chosen(spec: str) -> None:
@@ -234,17 +237,14 @@ def _npz(path: Path, dataset: str, pick: Pick) -> Found:
 
 def _array(path: Path, name: str) -> np.ndarray:
     """An array of an npz file by name; without one, its only array or `images`."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        name = name or (names[0] if len(names) == 1 else "images")
-        if name not in names:
-            listed = ", ".join(names) or "none at all"
-            raise InputFileError(
-                f"its arrays are {listed}, not {name}; name one of them, images as {path.name}:/NAME"
-            )
-        affordable(f"the array {name!r}", archive.getinfo(f"{name}.npy").file_size)
-        with archive.open(f"{name}.npy") as member:
-            return np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False)
+    names = array_names(path)
+    name = name or (names[0] if len(names) == 1 else "images")
+    if name not in names:
+        listed = ", ".join(names) or "none at all"
+        raise InputFileError(
+            f"its arrays are {listed}, not {name}; name one of them, images as {path.name}:/NAME"
+        )
+    return read_array(path, name)
 
 
 def _png(path: Path, dataset: str, pick: Pick) -> Found:

@@ -143,15 +143,18 @@ def opened(path: Path) -> h5py.File:
     return h5py.File(path, "r")
 
 
-def local_dataset(file: h5py.File, path: str, hops: int = 16) -> h5py.Dataset:
-    """The data set at `path` if its values lie in this very file and are of a size that can be read."""
+def local_dataset(file: h5py.File, path: str, hops: int = 16, *, whole: bool = True) -> h5py.Dataset:
+    """The data set at `path` if its values lie in this very file.
+
+    whole: it is to be read as a whole, and so must be of a size that can be
+    """
     node: h5py.Group | h5py.Dataset | h5py.Datatype = file
     parts = [part for part in path.split("/") if part]
     for depth, part in enumerate(parts, 1):
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if isinstance(link, h5py.SoftLink) and hops:
             start = "" if link.path.startswith("/") else f"{node.name}/"
-            return local_dataset(file, "/".join([start + link.path, *parts[depth:]]), hops - 1)
+            return local_dataset(file, "/".join([start + link.path, *parts[depth:]]), hops - 1, whole=whole)
         if not isinstance(link, h5py.HardLink):
             what = "leads to another file" if isinstance(link, h5py.ExternalLink) else "does not exist"
             raise InputFileError(f"the data set {path} {what}; expected one whose values lie in this file")
@@ -160,7 +163,8 @@ def local_dataset(file: h5py.File, path: str, hops: int = 16) -> h5py.Dataset:
         raise InputFileError(f"{path} is a group; expected a data set inside it")
     if node.external or node.is_virtual:
         raise InputFileError(f"the values of the data set {path} lie in other files; copy them here first")
-    affordable(f"the data set {path}", node.nbytes)
+    if whole:
+        affordable(f"the data set {path}", node.nbytes)
     _check_filters(path, node)
     return node
 

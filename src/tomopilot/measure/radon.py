@@ -84,7 +84,7 @@ class Radon(Operator):
         angles = numbers(settings).to(self.angles)
         if not bool(angles.isfinite().all()):
             raise ValueError(f"angles are {angles!r}; expected finite angles in radians")
-        return self._at(angles)
+        return self if torch.equal(angles, self.angles) else self._at(angles)  # its weights may be made
 
     def __getstate__(self) -> dict[str, Any]:
         """The geometry without its weights, also for copies: they are made again where they are needed."""

@@ -51,6 +51,7 @@ class Pictures:
     samples: k x h x w
     prior_free: h x w, reconstruction without the prior, where that one is in doubt, by `bare`
     disagreement: h x w, see `design.disagreement`
+    slices: where this is the middle slice of a volume, those it was scanned by
     """
 
     name: str
@@ -61,6 +62,7 @@ class Pictures:
     prior_free: np.ndarray | None = None
     bare: str = ""
     disagreement: np.ndarray | None = None
+    slices: "tuple[Pictures, ...]" = ()
 
 
 class Look(NamedTuple):

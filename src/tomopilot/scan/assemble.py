@@ -24,6 +24,7 @@ from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.moves import MOVES
 from tomopilot.posterior.posterior import Posterior
+from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.records import Data, Draws
@@ -86,20 +87,26 @@ def assemble(
     span: float = 1.0,
     known: Data | None = None,
     truth: Tensor | None = None,
+    slices: Sequence[int] = (),
 ) -> Parts:
     """The parts of a scan of whatever `operator` measures.
 
     span: intensity range of the images, where no method of the plan has a prior that states one
     known: what was measured before the scan
     truth: what is scanned, where it is known; see `policy`
+    slices: the numbers of those of a volume that it measures
     """
     method = scan.method
     prior = prior_of(method, plan.device)
     trust = Trust.from_card(prior.card) if prior else Trust()
     meter = Metered(prior) if prior else None
-    estimator = Watched(posterior(method.estimator, prior, meter, trust), meter)
-    alike = method.chooser == method.estimator
-    chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
+
+    def watched(name: str) -> Watched:
+        made = posterior(name, prior, meter, trust)
+        return Watched(Slicewise(made, tuple(slices)) if slices else made, meter)
+
+    estimator, alike = watched(method.estimator), method.chooser == method.estimator
+    chooser = estimator if alike else watched(method.chooser)
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, alarm, truth)
@@ -123,7 +130,9 @@ def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
 
 def _check_moves(chooser: Posterior, alarm: Watch | None, prior: str | None) -> None:
     """Raises, before the scan, where a card knows the moves of samples that are drawn otherwise."""
-    drawn = chooser.posterior if isinstance(chooser, Inflated) else chooser
+    drawn = chooser
+    while isinstance(drawn, Slicewise | Inflated):
+        drawn = drawn.posterior
     warm = drawn.warm if isinstance(drawn, DiffusionPosterior) else None
     if alarm is None or alarm.strange is None or warm is None:
         return

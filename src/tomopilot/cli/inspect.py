@@ -1,0 +1,126 @@
+"""`tomopilot inspect`."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tomopilot.cli.options import AsJson
+from tomopilot.cli.terminal import table
+
+if TYPE_CHECKING:
+    from tomopilot.files.measured.records import LineIntegrals, RawScan
+    from tomopilot.measure.noise import Noise
+
+
+def inspect(
+    file: Annotated[
+        str, typer.Argument(help="FILE, FILE.nxs:/entry, FILE.npz:/array, or a folder of TIFF files.")
+    ],
+    row: Annotated[
+        int | None, typer.Option(help="Detector row that is looked at, from 0; default: the middle one.")
+    ] = None,
+    axis: Annotated[
+        float | None, typer.Option(help="Column of the rotation axis, from 0; default: it is found.")
+    ] = None,
+    angles_in: Annotated[
+        Literal["degrees", "radians"] | None,
+        typer.Option(help="Unit of the angles, where the file does not say it or is wrong."),
+    ] = None,
+    values: Annotated[
+        Literal["counts", "line-integrals"] | None,
+        typer.Option(help="What the values are, where the format does not say it."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a measured scan holds, and whether it can be reconstructed.
+
+    Example: tomopilot inspect scan.nxs
+    """
+    from tomopilot.files.measured.door import read_measured
+
+    counts = None if values is None else values == "counts"
+    raw = read_measured(file, angles_in=angles_in, counts=counts)
+    row = raw.projections.rows // 2 if row is None else row
+    lines, problem = corrected(raw, row, axis)
+    facts = about(raw)
+    if lines is not None:
+        facts |= about_lines(lines, row, axis_found=problem is None)
+    if problem is not None:
+        facts["problem"] = problem
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    table(file, ("", ""), [(name, said(fact)) for name, fact in facts.items()])
+
+
+def corrected(raw: "RawScan", row: int, axis: float | None) -> "tuple[LineIntegrals | None, str | None]":
+    """The line integrals of a row, if need be about the middle of the detector, and what is in their way."""
+    from tomopilot.files.measured.correction import Correction
+    from tomopilot.files.reading import InputFileError
+
+    problem, rows = None, slice(max(row, 0), row + 1)
+    for column in (axis, (raw.projections.bins - 1) / 2):
+        try:
+            return Correction(axis=column)(raw, rows), problem
+        except InputFileError as error:
+            problem = problem or str(error)
+    return None, problem
+
+
+def about(raw: "RawScan") -> dict[str, Any]:
+    """What the file says."""
+    import numpy as np
+
+    from tomopilot.units import readable
+
+    frames, shown = raw.projections, np.rad2deg(raw.angles)
+    ordered = "in" if (np.diff(shown) >= 0).all() else "not in"
+    beam = "parallel"
+    if raw.fan is not None:
+        to_axis, to_detector = readable(raw.fan.source_axis), readable(raw.fan.source_detector)
+        beam = f"fan, source to axis {to_axis}, source to detector {to_detector}"
+    return {
+        "name": raw.name,
+        "format": raw.format,
+        "values": f"{raw.unit}, {frames.dtype}",
+        "projections": f"{len(frames)} of {frames.rows} x {frames.bins} (rows x bins)",
+        "flats": 0 if raw.flats is None else len(raw.flats),
+        "darks": 0 if raw.darks is None else len(raw.darks),
+        "angles": f"{shown.min():.6g} to {shown.max():.6g} degrees, {ordered} order",
+        "beam": beam,
+        "bin": "not known" if raw.pixel_size is None else readable(raw.pixel_size),
+        "remarks": "; ".join(raw.remarks) or None,
+    }
+
+
+def about_lines(lines: "LineIntegrals", row: int, *, axis_found: bool) -> dict[str, Any]:
+    """What came out of one detector row."""
+    log, how = lines.log, lines.log["axis"]["how"] if axis_found else "not found: the middle was taken"
+    masked = [f"{count} {what}" for what, count in log["masked"].items()]
+    left_out = [f"{number}: {why}" for number, why in list(lines.quarantined.items())[:5]]
+    more = len(lines.quarantined) - len(left_out)
+    pairs = [f"{second} as {first}" for second, first in log["repeated angles"][:5]]
+    return {
+        "row": row,
+        "axis": f"column {log['axis']['column']:.2f}, {how}",
+        "flat field": log.get("flats"),
+        "masked values": ", ".join(masked) or "none",
+        "quarantined": "; ".join(left_out + [f"and {more} more"] * (more > 0)) or "none",
+        "repeated angles": ", ".join(pairs) or "none",
+        "line integrals": f"{lines.values.min():.4g} to {lines.values.max():.4g}",
+        "noise": noise(lines.noise),
+    }
+
+
+def noise(model: "Noise") -> str:
+    """A noise in words."""
+    from tomopilot.measure.noise import Gaussian, Poisson
+
+    if isinstance(model, Poisson):
+        return f"as of {model.i0:.3g} photons in a bin of the open beam"
+    return f"white, {model.std:.2g}" if isinstance(model, Gaussian) else repr(model)
+
+
+def said(fact: Any) -> str:
+    return "" if fact is None else str(fact)

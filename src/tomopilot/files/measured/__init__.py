@@ -1,0 +1,1 @@
+"""Measured scans: from the files that instruments leave to line integrals."""

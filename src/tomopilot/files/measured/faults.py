@@ -1,0 +1,72 @@
+"""Projections that are left out, each with a reason: the rest of the scan is as if they were never taken."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.ndimage import median_filter, uniform_filter1d
+
+AIR = 0.05  # line integral, below which a value saw nothing but air
+OPEN = 0.02  # share of the detector's values that must see air in most projections to judge the beam by
+SHARES = {  # of a projection's usable values that may be faulty
+    "not finite": 0.01,
+    "saturated": 0.01,
+    "not above the dark field": 0.5,
+    "the same": 0.5,
+}
+FEW = 3  # faulty values that never matter, on detectors of few bins
+SMOOTH, NEXT = 8, 9  # bins and neighbouring angles, by which the beam is judged where nothing sees air alone
+
+
+def to_quarantine(
+    values: np.ndarray,
+    faults: Mapping[str, np.ndarray],
+    angles: np.ndarray,
+    monitor: np.ndarray | None,
+    drop: float,
+) -> dict[int, str]:
+    """The projections to leave out, by their place, and why.
+
+    values: (n, rows, bins) line integrals
+    drop: change of the incident intensity, as a share, that is too large, as when the beam was lost
+    """
+    dead = np.zeros(values.shape[1:], bool)
+    for bad in faults.values():
+        dead |= bad if bad.ndim == 2 else False
+    usable = int((~dead).sum())
+    found: dict[int, str] = {}
+    for i in range(len(values)):
+        for what, most in SHARES.items():
+            count = int((faults[what][i] & ~dead).sum()) if what in faults else 0
+            if count > max(most * usable, FEW):
+                found.setdefault(i, f"{count} of its {usable} values are {what}")
+    rest = np.array([i for i in range(len(values)) if i not in found], int)
+    levels = beam_levels(values[rest], angles[rest], None if monitor is None else monitor[rest])
+    for i, level in zip(rest, levels, strict=True):
+        if abs(np.log(level)) > -np.log1p(-drop):
+            word = "weaker" if level < 1 else "stronger"
+            found[int(i)] = f"its beam is {abs(1 - level):.0%} {word} than that of the other projections"
+    return dict(sorted(found.items()))
+
+
+def beam_levels(values: np.ndarray, angles: np.ndarray, monitor: np.ndarray | None) -> np.ndarray:
+    """The incident intensity of each projection over the usual one.
+
+    By the values that see air in most projections; where there are too few, as the monitor says; else by how
+    a projection as a whole differs from those at the next angles.
+    """
+    if len(values) < 3:
+        return np.ones(len(values))
+    usual = np.median(np.where(np.isnan(values), np.inf, values), 0)
+    values = np.where(np.isnan(values), np.where(np.isinf(usual), 0, usual), values)
+    air = usual < AIR
+    if air.mean() > OPEN:
+        level = np.median(values[:, air], 1)
+    elif monitor is not None:
+        level = -np.log(monitor)
+    else:
+        order = np.argsort(angles)
+        smooth = uniform_filter1d(values[order], SMOOTH, axis=-1)
+        differs = smooth - median_filter(smooth, (NEXT, 1, 1), mode="mirror")
+        level = np.empty(len(values))
+        level[order] = np.quantile(differs, 0.25, axis=(1, 2))
+    return np.exp(np.median(level) - level)
