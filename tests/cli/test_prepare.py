@@ -166,6 +166,7 @@ WRONG = {
     ("--range", "1"): "--range is '1'; expected two numbers",
     ("--range", "2,1"): "range is (2.0, 1.0); expected two ascending numbers",
     ("--split", "half"): "expected auto, source or depth",
+    ("--every", 0): "every is 0; expected 1",
     ("--type", "int8"): "kind is 'int8'; expected uint8 or float16",
     ("--stack", "sky130.toml"): "--stack, --top and --heights are for layouts",
     ("--pixel-size", "2"): "--pixel-size cannot be used",

@@ -109,6 +109,7 @@ def prepare(
     limits = None if range_ is None else _pair("--range", range_)
     shared, between = unit is not None, _pair("--percentiles", percentiles)
     collector = Collector(limits, between, shared, empty, most, kind, seed)
+    division = Division(split, share, gap, seed)
     facts: dict[str, Any] = {"crop": cut.crop or "whole", "from": [Path(name).name for name in images]}
     if layout:
         if validation or every > 1 or source or split != "auto":
@@ -121,7 +122,6 @@ def prepare(
         if archive is not None:
             images, validation = _fetched(archive, out)
         slices = find_slices(images, _expanded(validation), source)
-        division = Division(split, share, gap, seed)
         crops = Volumes(division(slices), cut, every, pixel)
         facts |= {"every": every, "split": division.kind(slices), "gap": gap, "depth_x_y": "slice, pixels"}
     writable(out)
