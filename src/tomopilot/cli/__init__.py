@@ -7,12 +7,13 @@ import typer
 
 from tomopilot import __version__
 from tomopilot.cli.bench import bench
+from tomopilot.cli.prepare import prepare
 from tomopilot.cli.priors import priors
 from tomopilot.cli.scan import compare, resume, simulate
 from tomopilot.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (simulate, compare, resume, train, bench, priors):
+for command in (simulate, compare, resume, prepare, train, bench, priors):
     app.command()(command)
 
 

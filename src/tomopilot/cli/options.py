@@ -24,7 +24,7 @@ ORDER = (
 Images = Annotated[
     list[str],
     typer.Argument(
-        help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED; "
+        help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED (also disc); "
         "defect:FILE::12 paints a defect, volume:FILE::0-63 is one volume of 64 slices."
     ),
 ]

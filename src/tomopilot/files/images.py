@@ -84,11 +84,11 @@ def read_images(spec: str) -> list[NamedImage]:
         ]
 
 
-def count_images(spec: str) -> int:
-    """How many images `spec` names; of most files only their header is read.
+def image_numbers(spec: str) -> list[int]:
+    """The numbers, in their file, of the images that `spec` names; of most files only their header is read.
 
-    >>> count_images("phantom:chip::0-2,7")
-    4
+    >>> image_numbers("phantom:chip::0-2,7")
+    [0, 1, 2, 7]
     """
     source, chosen = _parts(spec.removeprefix(DEFECT))
     numbers: list[int] = []
@@ -99,7 +99,12 @@ def count_images(spec: str) -> int:
 
     with naming(source):
         _found(source, note)
-    return len(numbers)
+    return numbers
+
+
+def count_images(spec: str) -> int:
+    """How many images `spec` names."""
+    return len(image_numbers(spec))
 
 
 def single_specs(spec: str) -> list[str]:
