@@ -185,10 +185,19 @@ def test_no_rows(raw):
 
 
 def test_nothing_is_usable(raw):
+    lost = Frames.of(np.full((90, 2, 64), np.nan))
     with pytest.raises(
-        InputFileError, match="all 90 projections of discs are unusable: 128 of its 128 values are the same"
+        InputFileError, match="all 90 projections of discs are unusable: 128 of its 128 values"
     ):
-        Correction(axis=33.8)(dataclasses.replace(raw, projections=Frames.of(np.full((90, 2, 64), 5000.0))))
+        Correction(axis=33.8)(dataclasses.replace(raw, projections=lost))
+
+
+def test_an_empty_slice_is_no_fault():
+    """As above the sample, in simulated scans."""
+    lines = np.zeros((90, 2, 64))
+    lines[:, 1] = CLEAN
+    raw = RawScan("discs", "array", Frames.of(lines), ANGLES, False, axis=33.8)
+    assert len(Correction()(raw, slice(0, 1)).values) == len(Correction()(raw).values) == 90
 
 
 def test_no_value_is_usable(raw):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from tomopilot.files.reading import InputFileError, affordable
 from tomopilot.measure.noise import Gaussian, Masked, Noise, Poisson
@@ -163,8 +164,6 @@ class LineIntegrals:
 
     def mapped(self, scale: float, offset: float, operator: Operator) -> "LineIntegrals":
         """Those of the image `(image - offset) / scale`, as `operator` projects it; see `intensity`."""
-        import torch
-
         ones = operator.forward(torch.ones(1, *operator.image_shape))[0].numpy()[:, None]
         values = ((self.values - offset * ones) / scale).astype(np.float32)
         log = {**self.log, "intensity": {"scale": scale, "offset": offset}}
