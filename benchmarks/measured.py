@@ -15,17 +15,17 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 
-def image_of(source: str, bins: int | None = None) -> np.ndarray:
+def image_of(source: str, bins: int | None = None, size: int | None = None) -> np.ndarray:
     """The first detector row, attenuation per bin."""
     lines = Correction(bins=bins)(read_measured(source))
     print(source, lines.log["axis"], lines.noise)
-    return filtered_backprojection(lines.radon(), lines.values[:, 0][None])[0].numpy()
+    return filtered_backprojection(lines.operator(size), lines.values[:, 0][None])[0].numpy()
 
 
 folder, out = Path(sys.argv[1]), sys.argv[2]
 phantom = folder / "htc2022_ta.npz"
-reference = np.load(phantom)["reference_fbp"].astype(np.float32)  # 512 x 512, the middle of our 560
-ours = image_of(f"{phantom}:/parallel_sinogram")[24:536, 24:536]
+reference = np.load(phantom)["reference_fbp"].astype(np.float32)
+ours = image_of(str(phantom), size=512)
 inside = np.median(reference[reference > reference.max() / 2])
 error = np.sqrt(np.mean((ours - reference) ** 2)) / inside
 print(

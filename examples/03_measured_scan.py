@@ -30,7 +30,7 @@ print(f"the axis is {measured.offset:.2f} bins from the middle; left out: {dict(
 print(f"{measured.mask.sum()} values are masked; {measured.noise}")
 
 # The geometry is an operator like any other.
-operator = measured.radon(128)
+operator = measured.operator(128)
 estimate = filtered_backprojection(operator, measured.values[:, 0][None])[0]
 quality = psnr(estimate, image, peak=0.02)
 print(f"{quality:.1f} dB")

@@ -39,10 +39,11 @@ ALLOWED = {
     "testing": LOOP | {"design", "posterior", "prior", "experiment", "files"},
     "simulate": LOOP,
     "files": LOOP | {"simulate", "disk", "units"},
+    "prepare": {"files", "units", "disk"},
     "scan": CORE,
     "report": CORE | {"scan"},
     "bench": CORE | {"scan", "report"},
-    "cli": CORE | {"scan", "report", "bench"},
+    "cli": CORE | {"scan", "report", "bench", "prepare"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -4,9 +4,12 @@ from .experiment import Experiment as Experiment, Snapshot as Snapshot, run as r
 from .records import Data as Data, Decision as Decision, Draws as Draws, Forecast as Forecast
 from .records import Observation as Observation, Step as Step, Told as Told
 from .measure.operator import Operator as Operator
-from .measure.radon import Radon as Radon, filtered_backprojection as filtered_backprojection
-from .measure.radon import half_turn as half_turn
+from .measure.radon import Radon as Radon, half_turn as half_turn
+from .measure.fan import Fan as Fan, full_turn as full_turn
+from .measure.laminography import Laminography as Laminography
+from .measure.backprojection import filtered_backprojection as filtered_backprojection
 from .measure.fourier import Fourier as Fourier
+from .measure.stack import Stack as Stack
 from .measure.noise import Gaussian as Gaussian, Masked as Masked, Noise as Noise, Poisson as Poisson
 from .prior.denoiser import Denoiser as Denoiser, GaussianPrior as GaussianPrior
 from .prior.checkpoint import load_prior as load_prior, save_prior as save_prior
@@ -20,6 +23,7 @@ from .posterior.guidance.prox import Prox as Prox
 from .posterior.guidance.inpaint import Inpaint as Inpaint
 from .posterior.classical import FilteredBackProjection as FilteredBackProjection
 from .posterior.classical import TotalVariation as TotalVariation, ZeroFilled as ZeroFilled
+from .posterior.slicewise import Slicewise as Slicewise
 from .design.policy import Choice as Choice, Greedy as Greedy, InOrder as InOrder, Policy as Policy
 from .design.policy import bisect_order as bisect_order, centre_order as centre_order
 from .design.acquisition import variance as variance, committee as committee, carried as carried

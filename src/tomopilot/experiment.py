@@ -50,7 +50,7 @@ class Experiment:
         self.scout, self.count, self.seed = scout, count, seed
         self.data = Data(operator.image_shape, operator.device) if data is None else data
         self.told: list[Told] = []
-        self.pending: set[int] = set()  # asked for, not yet told
+        self.pending: dict[int, None] = {}  # asked for, not yet told, in the order asked
         self.snapshot = self._snapshot(None)
         self._recent = [self.snapshot]  # from the latest one on that was drawn to choose by
         self._decision: Decision | None = None
@@ -72,7 +72,7 @@ class Experiment:
     @property
     def free(self) -> tuple[int, ...]:
         """Designs that are neither measured nor asked for."""
-        return tuple(sorted(set(range(len(self.operator))) - set(self.designs) - self.pending))
+        return tuple(sorted(set(range(len(self.operator))) - {*self.designs, *self.pending}))
 
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
@@ -122,7 +122,7 @@ class Experiment:
             taken = self.count_told + len(self.pending)
             choice = Choice(
                 self.operator, free, taken, self.choosing, tuple(self.told), self.noise, self.data,
-                tuple(sorted(self.pending)), self._chosen_by,
+                tuple(self.pending), self._chosen_by,
             )  # fmt: skip
             self._decision = self.policy.choose(choice)
         return self._decision
@@ -130,7 +130,7 @@ class Experiment:
     def ask(self) -> int:
         """The design to measure next; it is not offered again."""
         design = self.decide().design
-        self.pending.add(design)
+        self.pending[design] = None
         self._decision = None
         return design
 
@@ -144,14 +144,14 @@ class Experiment:
         """
         design, noise = index(design), noise or self.noise
         values = numbers(values).to(self.operator.device)
-        self.check(design, values, noise, setting)
+        check_measured(self.operator, design, values, noise, setting)
         reached = self.operator.settings[design] if setting is None else numbers(setting)
         chosen_by = self.snapshot.chosen_by
         moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
         surprised = self._surprise(reached, values, noise)
         self.told.append(Told(design, reached.tolist(), surprised, moves))
         self.data = self.data.add(self.operator, design, values, noise, reached)
-        self.pending.discard(design)
+        self.pending.pop(design, None)
         self.snapshot, self._decision = self._snapshot(self.snapshot.latest), None
         drawn = [n for n, snapshot in enumerate(self._recent) if snapshot.chosen_by]
         self._recent = [*self._recent[drawn[-1] if drawn else -OLDEST :], self.snapshot]
@@ -184,34 +184,33 @@ class Experiment:
             predicted = self.operator.at(reached[None]).forward(self.snapshot.chosen_by.images)[:, 0]
         return surprise(predicted, values, noise.precision(values))
 
-    def check(
-        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
-    ) -> None:
-        """Raises where `tell` cannot take these: number or setting of the design, shape or type of values."""
-        values, noise = numbers(values), noise or self.noise
-        if not 0 <= design < len(self.operator):
-            raise ValueError(
-                f"design {design} is unknown; the operator has designs 0 to {len(self.operator) - 1}"
-            )
-        if tuple(values.shape) != self.operator.block_shape:
-            raise ValueError(
-                f"values have shape {tuple(values.shape)}, but one design of {self.operator!r} reads "
-                f"{self.operator.block_shape}; was the detector binned?"
-            )
-        if values.is_complex() != self.operator.complex_values:
-            came, expected = ("complex", "real") if values.is_complex() else ("real", "complex")
-            raise ValueError(
-                f"values are {came} ({values.dtype}), but {self.operator!r} measures {expected} numbers; "
-                f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
-            )
-        bad = int((~values.isfinite() & (noise.precision(values) != 0)).sum())
-        if bad:
-            raise ValueError(
-                f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
-                "numbers: check the flat field, or mask dead detector bins with the noise Masked(noise, bins)"
-            )
-        if setting is not None:
-            _check_reached(self.operator, design, setting)
+
+def check_measured(
+    operator: Operator, design: int, values: Numbers, noise: Noise, setting: Numbers | None = None
+) -> None:
+    """Raises where this is no measurement: number or setting of the design, shape or type of the values."""
+    values = numbers(values)
+    if not 0 <= design < len(operator):
+        raise ValueError(f"design {design} is unknown; the operator has designs 0 to {len(operator) - 1}")
+    if tuple(values.shape) != operator.block_shape:
+        raise ValueError(
+            f"values have shape {tuple(values.shape)}, but one design of {operator!r} reads "
+            f"{operator.block_shape}; was the detector binned?"
+        )
+    if values.is_complex() != operator.complex_values:
+        came, expected = ("complex", "real") if values.is_complex() else ("real", "complex")
+        raise ValueError(
+            f"values are {came} ({values.dtype}), but {operator!r} measures {expected} numbers; "
+            f"{'take line integrals' if expected == 'real' else 'keep the phase of k-space'}"
+        )
+    bad = int((~values.isfinite() & (noise.precision(values) != 0)).sum())
+    if bad:
+        raise ValueError(
+            f"{bad} of {values.numel()} values of design {design} are NaN or infinite; expected finite "
+            "numbers: check the flat field, or mask dead detector bins with the noise Masked(noise, bins)"
+        )
+    if setting is not None:
+        _check_reached(operator, design, setting)
 
 
 def _check_reached(operator: Operator, design: int, setting: Numbers) -> None:

@@ -6,15 +6,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def rmse(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"]) -> float:
+def rmse(image: Float[Tensor, "*z h w"], truth: Float[Tensor, "*z h w"]) -> float:
     """Root of the mean squared difference, in image units."""
     return (image - truth).double().square().mean().sqrt().item()
 
 
-def psnr(image: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], peak: float = 1.0) -> float:
+def psnr(image: Float[Tensor, "*z h w"], truth: Float[Tensor, "*z h w"], peak: float = 1.0) -> float:
     """10 log10(peak^2 / mean squared error) in dB; `peak` is the prior's intensity range."""
-    error = rmse(image, truth)
-    return math.inf if error == 0 else 20 * math.log10(peak / error)
+    return psnr_at(rmse(image, truth), peak)
+
+
+def psnr_at(rmse: float, peak: float = 1.0) -> float:
+    """The PSNR in dB of a root mean squared error in image units."""
+    return math.inf if rmse == 0 else 20 * math.log10(peak / rmse)
 
 
 def rmse_at(psnr: float, peak: float = 1.0) -> float:

@@ -54,3 +54,15 @@ def readable(size: float) -> str:
     """
     unit = next((unit for unit in ("m", "cm", "mm", "um") if size >= METRES[unit] * 0.9999), "nm")
     return f"{size / METRES[unit]:.3g} {unit}"
+
+
+def readable_span(low: float, high: float) -> str:
+    """Lengths from one to another, in metres, as `lengths` reads them.
+
+    >>> readable_span(4e-8, 1.5e-7), readable_span(2e-3, 2.004e-3)
+    ('40 to 150 nm', '2 mm')
+    """
+    if high <= 1.01 * low:
+        return readable(low)
+    unit = readable(high).split()[1]
+    return f"{low / METRES[unit]:.3g} to {high / METRES[unit]:.3g} {unit}"

@@ -73,6 +73,14 @@ def test_shipped_recipes_say_nothing_of_anybody_s_data(recipe):
     assert not {"data", "licence", "pixel_size", "images"} & card.keys()
 
 
+def test_phantoms_lie_in_no_folder(queue, tmp_path):
+    text = PRIOR.format(name="first").replace("images.npy", "phantom:disc@16::0-1")
+    queue.write_text(text)
+    (task,) = read_queue(queue, tmp_path)
+    assert task.images == ("phantom:disc@16::0-1",)
+    assert [len(task.slices.images), len(task.slices.held)] == [2, 2]
+
+
 def test_a_queue_goes_on_where_it_was(queue, tmp_path):
     first, _ = read_queue(queue, tmp_path)
     list(first.stretch(tmp_path / "first", {}, "cpu"))

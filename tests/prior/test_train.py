@@ -12,8 +12,8 @@ from tomopilot.prior.checkpoint import CARD, WEIGHTS, load_prior
 from tomopilot.prior.denoiser import Stationary
 from tomopilot.prior.train import HISTORY, branched, clean_images, read_history, train, validate
 from tomopilot.prior.trainer import STATE, Trainer, read_note
-from tomopilot.prior.training import Training
-from tomopilot.report.prior_sheet import likenesses, linear_denoiser, report_prior
+from tomopilot.prior.training import Training, adapting
+from tomopilot.report.prior_sheet import likenesses, linear_denoiser, memory, report_prior
 
 TINY = Training(
     network={"fold": 2, "widths": [8, 8], "groups": 4, "layers": 1},
@@ -168,6 +168,51 @@ def test_start_from_another_prior(tmp_path, images):
     other = replace(TINY, network={"fold": 2, "widths": [8, 16], "groups": 4, "layers": 1})
     with pytest.raises(ValueError, match=r"'tiny' has the network .* the recipe's is .*16"):
         Trainer(other).begin_from(first)
+
+
+def test_low_rank_updates_end_in_an_ordinary_prior(tmp_path, images):
+    """Convolutions differ from the prior it starts from by matrices of the rank, nothing else does."""
+    trained(tmp_path / "first", images, stop=4)
+    first, low = load_prior(tmp_path / "first"), replace(TINY, rank=1)
+    for name, stop in (("low", None), ("killed", 4)):
+        for at in train(images, low, tmp_path / name, validation=images, card=CARD_FACTS, start=first):
+            if at.step == stop:
+                break
+    trained(tmp_path / "killed", images, low, resume=True)
+    assert_same_files(tmp_path / "low", tmp_path / "killed")
+    after = load_prior(tmp_path / "low")
+    changes = [
+        (name, value - first.network.state_dict()[name]) for name, value in after.network.state_dict().items()
+    ]
+    changed = {name: change for name, change in changes if change.any()}
+    assert changed and all("conv" in name and name.endswith("weight") for name in changed)
+    for name, change in changed.items():
+        values = torch.linalg.svdvals(change.flatten(1))
+        assert values[1:].max() < 1e-2 * values[0], name  # of 7, averaged over steps
+
+
+def test_updates_need_a_prior(tmp_path, images):
+    with pytest.raises(ValueError, match=r"rank 2 .*--start-from"):
+        trained(tmp_path / "none", images, replace(TINY, rank=2))
+
+
+def test_adapting_goes_on_from_what_a_card_says():
+    """Its network, range and views; old cards have one number as zoom, complex ones a symmetric range."""
+    card = {"network": {"fold": 2}, "prediction": "v", "range": [-2.0, 2.0], "phase": 1.0}
+    views = {"crop": 32, "zoom": 1.3, "turn": 10, "steps": 99, "evenly": "source"}
+    card["network"] |= {"channels": 2}
+    setup = adapting({**card, "training": views}, rank=4)
+    assert (setup.network, setup.limits, setup.phase) == (card["network"], (-2.0, 2.0), 1.0)
+    assert (setup.crop, setup.zoom, setup.turn) == (32, (1.0, 1.3), 10)
+    assert (setup.steps, setup.evenly, setup.rank) == (400, "", 4)
+    plain = adapting({"network": {"fold": 2}, "prediction": "epsilon", "range": [0.5, 2.0]})
+    assert (plain.range, plain.rank, plain.prediction) == ((0.5, 2.0), 0, "epsilon")
+
+
+@pytest.mark.parametrize("samples, said", [(0.5, "no sign"), (0.7, "may have memorised")])
+def test_memory_is_told_from_likeness(samples, said):
+    likeness = {"samples": [0, 0, samples, 1, 1], "validation": [0, 0, 0.55, 1, 1]}
+    assert said in memory({"likeness_to_training": likeness})
 
 
 def test_training_leaves_the_global_random_state(tmp_path, images):

@@ -9,8 +9,10 @@ from tomopilot.experiment import Experiment
 from tomopilot.files.archive import Archive
 from tomopilot.measure.noise import Gaussian, Masked, Poisson
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.stack import Scouts, Stack
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.prox import Prox
+from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.prior.denoiser import GaussianPrior
 from tomopilot.prior.schedule import logarithmic
 from tomopilot.scan.recorded import Recorded
@@ -19,14 +21,17 @@ SIZE, NOISE = 8, Gaussian(0.1)
 OPERATOR = Radon(SIZE, half_turn(9))
 
 
-def scan(path, batch=1, start=1, refresh=None) -> Recorded:
+def posterior(refresh=None) -> DiffusionPosterior:
     prior = GaussianPrior(torch.full((SIZE, SIZE), 0.5), 0.04 * torch.eye(SIZE**2))
     levels = logarithmic(2.5, 0.05, 5)
-    posterior = DiffusionPosterior(
+    return DiffusionPosterior(
         prior, Prox(), levels, warm=levels[-3:] if refresh else None, refresh=refresh or 1
     )
+
+
+def scan(path, batch=1, start=1, refresh=None) -> Recorded:
     policy = Greedy(variance, InOrder([0, 4]), start, batch)
-    experiment = Experiment(OPERATOR, NOISE, posterior, policy, count=3)
+    experiment = Experiment(OPERATOR, NOISE, posterior(refresh), policy, count=3)
     return Recorded(experiment, Archive(path), "scan")
 
 
@@ -98,3 +103,37 @@ def test_a_batch_is_resumed_wherever_it_was_stopped(tmp_path):
             keep(resumed)
         assert go_on(resumed, truth, 7).told == whole.told
         assert resumed.experiment.decide().design == whole.decide().design
+
+
+def test_scouts_choose_and_the_whole_frame_is_recorded(tmp_path, rng):
+    """What the other slices measured changes no choice, but is checked and kept."""
+    whole = Stack(OPERATOR, 4)
+    scouts, volume = Scouts(whole, (1, 3)), torch.rand(1, 4, SIZE, SIZE, generator=rng)
+
+    def begun() -> Recorded:
+        experiment = Experiment(
+            scouts.operator,
+            NOISE,
+            Slicewise(posterior(), scouts.numbers),
+            Greedy(variance, InOrder([0])),
+            count=3,
+        )
+        return Recorded(experiment, Archive(tmp_path / "run.db"), "scan", scouts)
+
+    recorded = begun()
+    for _ in range(3):
+        design = recorded.suggest()
+        recorded.tell(design, whole.forward(volume)[0, design])
+    blocks = recorded.archive.blocks("scan")
+    assert all(torch.equal(block.values, whole.forward(volume)[0, block.design]) for block in blocks)
+    seen = torch.stack([block.values[[1, 3]] for block in sorted(blocks, key=lambda block: block.design)])
+    assert torch.equal(recorded.experiment.data.observations[0].values, seen)
+    again = begun()
+    assert again.experiment.designs == recorded.experiment.designs
+    assert again.suggest() == recorded.suggest()
+    frame = whole.forward(volume)[0, 0]
+    frame[2, 5] = torch.nan  # not of a scout
+    with pytest.raises(ValueError, match="1 of 32 values of design 0 are NaN"):
+        recorded.tell(0, frame)
+    with pytest.raises(ValueError, match=r"shape \(2, 8\).*reads \(4, 8\)"):
+        recorded.tell(0, frame[[1, 3]])

@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.stack import Stack
 from tomopilot.simulate.instrument import Simulated
 
 IMAGE, RADON = torch.zeros(8, 8), Radon(8, half_turn(4))
@@ -24,6 +26,21 @@ def test_noise_does_not_depend_on_the_order():
     found = [forwards(design) for design in (0, 1, 1)]
     other = [backwards(design) for design in (1, 1, 0)]
     assert_close(torch.stack(found), torch.stack([other[2], other[0], other[1]]), rtol=0, atol=0)
+
+
+def test_a_volume_is_measured_as_its_slices_are(rng):
+    """All by one exposure, each with the noise of a measurement of it alone, on finer grids too."""
+    volume, names = torch.rand(3, 8, 8, generator=rng), ("a", "b", "c")
+    for finer in (1, 2):
+        whole = Simulated(volume, Stack(RADON, 3), Gaussian(0.1), name=names, finer=finer)
+        alone = [
+            Simulated(image, RADON, Gaussian(0.1), name=name, finer=finer)
+            for image, name in zip(volume, names, strict=True)
+        ]
+        for design in (2, 0, 2):
+            assert_close(whole(design), torch.stack([one(design) for one in alone]))
+    with pytest.raises(ValueError, match=r"3 times finer.*only projections"):
+        Simulated(torch.zeros(2, 6, 6), Stack(LowRes(6, 3), 2), Gaussian(), finer=3)
 
 
 def test_a_mean_of_repeats_comes_nearer_with_their_root():

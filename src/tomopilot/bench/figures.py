@@ -13,10 +13,11 @@ from tomopilot.measure.noise import from_words
 from tomopilot.report import markdown, panels
 from tomopilot.report.panels import Column, Shot
 from tomopilot.report.plots import method_label
+from tomopilot.scan.assemble import operator_of
 from tomopilot.scan.follow import RECORD
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import TARGET, reaches
-from tomopilot.scan.virtual import image_of, operator_of, virtual
+from tomopilot.scan.virtual import image_of, virtual
 
 Runs = Mapping[str, Run]  # by the name of their panel
 

@@ -13,15 +13,19 @@ from torch import Tensor
 
 from tomopilot.disk import read_text
 from tomopilot.files.slices import read_chances, read_groups, read_slices
-from tomopilot.prior.checkpoint import lineage, load_prior
+from tomopilot.prior.checkpoint import folder_of, lineage, load_prior, read_card
 from tomopilot.prior.denoiser import in_range
 from tomopilot.prior.train import FINISHED, STATE, Progress, branched, revive, train
 from tomopilot.prior.training import Training, read_training
 from tomopilot.report.prior_sheet import leave_losses, report_prior
+from tomopilot.scan.notices import CLOSE
+from tomopilot.units import lengths
 
 KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
 MORE = {"start_from": str, "kept": str, "card": dict}  # card: what it says of these images
-HELD = 20  # without validation images, every so many-th image is held back
+PHANTOM = "phantom:"  # images that are made, and lie in no folder
+HELD = 20  # without validation images, every so many-th image is held back,
+FEW = 100  # and a fifth of fewer than these
 
 
 class Slices(NamedTuple):
@@ -58,9 +62,10 @@ class Task:
             return Slices(images, groups, chances, self._read([self.validation]))
         if len(images) < 2:
             raise ValueError("only one training image was given; name more, or use --validation")
-        some = [i for i in range(len(images)) if i % HELD]
+        every = HELD if len(images) >= FEW else 5
+        some = [i for i in range(len(images)) if i % every]
         groups = groups and [groups[i] for i in some]
-        return Slices([images[i] for i in some], groups, [chances[i] for i in some], images[::HELD])
+        return Slices([images[i] for i in some], groups, [chances[i] for i in some], images[::every])
 
     def _read(self, specs: Sequence[str]) -> list[Tensor]:
         """Slices whose values fit the recipe's range, all together."""
@@ -94,6 +99,19 @@ class Task:
         """Pictures of the prior, and what they show, in its card."""
         report_prior(out, self.slices.images, self.slices.held, device)
 
+    def doubts(self) -> list[str]:
+        """In what these images differ from those of the prior it starts from; that may be meant."""
+        if self.start_from is None:
+            return []
+        before = read_card(folder_of(self.start_from))
+        known = [key for key in ("pixel_size", "unit") if key in before and key in self.card]
+        return [
+            f"the {key.replace('_', ' ')} of these images is {self.card[key]}, of those that "
+            f"{before.get('name')} was trained on {before[key]}: what it knows may not apply"
+            for key in known
+            if not _alike(key, before[key], self.card[key])
+        ]
+
     def _steps(
         self,
         out: Path,
@@ -105,7 +123,8 @@ class Task:
     ) -> Iterator[Progress]:
         images, groups, chances, held = self.slices
         start = None if self.start_from is None else load_prior(self.start_from, device)
-        card = {**self.card, "images": self.described, "seed": training.seed, **origin}
+        counts = {"trained_on": len(images), "held_back": len(held)}
+        card = {**self.card, "images": self.described, "slices": counts, "seed": training.seed, **origin}
         if start is not None:
             card["started_from"] = lineage(start.card)
         yield from train(
@@ -114,6 +133,13 @@ class Task:
             start=None if resume else start, hours=hours,
         )  # fmt: skip
         leave_losses(out)
+
+
+def _alike(key: str, one: str, other: str) -> bool:
+    if key != "pixel_size":
+        return one == other
+    (low, high), (least, most) = lengths(one), lengths(other)
+    return low <= CLOSE * most and least <= CLOSE * high
 
 
 def read_queue(path: Path, out: Path) -> list[Task]:
@@ -148,8 +174,11 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path
             f"{card['name']} in the queue {path} starts from {start!r}, which no earlier entry trains"
         )
     data = data_folder(path)
-    files = [str(data / name) for name in (*table["images"], table["validation"])]
-    missing = [name for name in files if not Path(name.partition("::")[0]).is_file()]
+    named = (*table["images"], table["validation"])
+    files = [name if name.startswith(PHANTOM) else str(data / name) for name in named]
+    missing = [
+        name for name in files if not name.startswith(PHANTOM) and not Path(name.partition("::")[0]).is_file()
+    ]
     if missing:
         raise ValueError(f"{missing[0]} is named in the queue {path}, but does not exist; set TOMOPILOT_DATA")
     kept = path.parent / table["kept"] if "kept" in table else None

@@ -16,11 +16,11 @@ import torch
 
 from tomopilot.bench.projectors import PROJECTORS, disc, obstacle
 from tomopilot.design.policy import Choice, bisect_order
-from tomopilot.measure.radon import half_turn
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.prior.denoiser import Metered
 from tomopilot.randomness import stream
 from tomopilot.report.charts import seconds
+from tomopilot.scan.grid import candidates
 from tomopilot.scan.judge import Row
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan, Scan
@@ -74,7 +74,7 @@ class Speed:
         for name, wide in product(PROJECTORS, self.sizes):
             if obstacle(name) is None:
                 work = partial(projecting, plan, name, wide)
-                found.append(Case(f"projector: {name}", wide, 1, plan.angles, work))
+                found.append(Case(f"projector: {name}", wide, 1, len(candidates(plan.angles, None)), work))
         for wide in self.grown:
             larger = replace(plan, count=few, images=(f"phantom:chip@{wide}::0",))
             found += scanning(larger, plan.methods[-1], wide, min(self.measured))
@@ -166,7 +166,7 @@ def solving(told: Callable[[], Virtual]) -> Work:
 def projecting(plan: Plan, name: str, side: int) -> Work:
     """All projections of one image, and their back-projection."""
     _, make = PROJECTORS[name]
-    return make(disc(side).to(plan.device), half_turn(plan.angles).to(plan.device)), None
+    return make(disc(side).to(plan.device), candidates(plan.angles, None).to(plan.device)), None
 
 
 def timed(case: Case, repeats: int, patience: float, device: str) -> Row:

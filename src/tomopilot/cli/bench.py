@@ -87,7 +87,8 @@ def bench(
     from tomopilot.bench.protocol import Scale
     from tomopilot.bench.studies import STUDIES
     from tomopilot.cli.figures import make_figure
-    from tomopilot.files.images import single_specs
+    from tomopilot.files.images import VOLUME, single_specs
+    from tomopilot.files.volumes import is_volume
     from tomopilot.prior.checkpoint import read_card
     from tomopilot.scan.notices import doubts, usual_prior
     from tomopilot.scan.parts import check_names, family
@@ -111,6 +112,8 @@ def bench(
         return
     if number or budget or on:
         raise ValueError(f"--images, --budget and --on are for figures of the paper, not for {study}")
+    if any(map(is_volume, images or ())):
+        raise ValueError(f"{study} is of single images; leave {VOLUME} out")
     entry, at_counts = STUDIES[study], counts(at)
     assert at_counts
     plan = plan_of(

@@ -17,15 +17,16 @@ KNOWN = (
 FEW = tuple(5 * 2**i for i in range(20))  # measurements to judge at
 ORDER = (
     "variance, logdet, committee, carried or aoptimal, with options as in logdet(noise=0.01), "
-    'aoptimal(roi="FILE") or variance(batch=4); uniform, random, golden, expert (mri: low-to-high, '
-    'equispaced), population(slices="FILE"), oracle (knows the truth) or replay:SUMMARY'
+    'aoptimal(roi="FILE"), variance(batch=4) or variance(move=0.02), the cost of a degree of motion in '
+    "exposures; uniform, random, golden, expert (mri: low-to-high, equispaced), "
+    'population(slices="FILE"), oracle (knows the truth) or replay:SUMMARY'
 )
 
 Images = Annotated[
     list[str],
     typer.Argument(
-        help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED; "
-        "defect:FILE::12 paints a defect."
+        help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED (also disc); "
+        "defect:FILE::12 paints a defect, volume:FILE::0-63 is one volume of 64 slices."
     ),
 ]
 Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
@@ -39,8 +40,10 @@ Prior = Annotated[
 Operator = Annotated[
     str,
     typer.Option(
-        help="What is measured: radon (projections) or mri (k-space rows; a real image is a magnitude "
-        "that gets a random smooth phase derived from the seed)."
+        help="What is measured: radon (parallel projections), fan or fan(source=4, detector=5.4) (from a "
+        "point source; its distances to the axis and to the detector in widths of the image; also pitch in "
+        "pixels, curved=True, offset in bins), or mri (k-space rows; a real image is a magnitude that gets a "
+        "random smooth phase derived from the seed)."
     ),
 ]
 Count = Annotated[int, typer.Option(help="Number of posterior samples.")]
@@ -71,7 +74,18 @@ def scan_options(
     prior: Prior = None,
     operator: Operator = "radon",
     angles: Annotated[
-        int | None, typer.Option(help="Candidate angles, equally spaced over 180 degrees; default: 180.")
+        str | None,
+        typer.Option(
+            help="Candidate angles: how many, equally spaced over 180 degrees (fan: 360), or a FILE of "
+            "them in degrees, one a line; default: 180."
+        ),
+    ] = None,
+    wedge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FROM:TO in degrees, that angles can be reached in, e.g. -60:60, or 120:60 where 60 to 120 "
+            "cannot (repeatable); default: all."
+        ),
     ] = None,
     bins: Annotated[
         int | None, typer.Option(help="Detector bins; default: as many as the image is wide.")
@@ -104,6 +118,12 @@ def scan_options(
         typer.Option(
             help="Known before the scan: an image of so many pixels along a side, averaged over blocks, with "
             "1 % noise. It is not counted as a measurement."
+        ),
+    ] = None,
+    scouts: Annotated[
+        int | None,
+        typer.Option(
+            help="Slices of a volume, evenly over its height, that measurements are chosen by; default: 4."
         ),
     ] = None,
     pixel_size: PixelSize = None,
@@ -161,7 +181,24 @@ def settings(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a scan that go into its plan."""
     known = {key: value for key, value in options.items() if key not in ("prior", "on", "workers", "as_json")}
     at, size = judged(options["at"], options["budget"]), metres(options["pixel_size"])
-    return {**known, "at": at, "pixel_size": size, "priors": options["prior"] or ()}
+    grid = {"angles": angles(options["angles"]), "wedge": wedges(options["wedge"])}
+    return {**known, **grid, "at": at, "pixel_size": size, "priors": options["prior"] or ()}
+
+
+def angles(text: str | None) -> int | tuple[float, ...] | None:
+    """How many candidate angles, or the angles of a file."""
+    if text is None or text.lstrip("+-").isdecimal():
+        return None if text is None else int(text)
+    from tomopilot.files.angles import read_angles  # takes a while to import
+
+    return read_angles(Path(text))
+
+
+def wedges(texts: list[str] | None) -> tuple[tuple[float, float], ...] | None:
+    """What the stage can reach."""
+    from tomopilot.scan.grid import wedge  # takes a while to import
+
+    return tuple(map(wedge, texts)) if texts else None
 
 
 def place(on: str | None, workers: int | None) -> str:

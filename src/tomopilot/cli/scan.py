@@ -137,25 +137,29 @@ def _carry_out(out: Path, pool: "Executor | None", as_json: bool) -> None:
     """Runs what is left of a run, then writes its outputs."""
     from tomopilot.disk import sweep
     from tomopilot.files.archive import Archive
+    from tomopilot.files.volumes import is_volume
     from tomopilot.report.leave import leave_comparison, leave_simulation
     from tomopilot.scan.follow import RECORD
+    from tomopilot.scan.judge_volume import judge_volumes
     from tomopilot.scan.notices import after, before
     from tomopilot.scan.run import read
     from tomopilot.scan.spread import follow_all
-    from tomopilot.scan.summary import in_order
 
     sweep(out)
     with closing(Archive(out / RECORD)) as archive:
         run = read(archive)
-        plan, rows = run.plan, []
+        plan = run.plan
         for line in (*before(plan), *run.notices):
             typer.echo(line, err=True)
         with bar(len(plan.scans) * plan.budget, run.kind) as report:
-            for row in follow_all(plan, archive, pool):
-                rows.append(row)
-                report(len(rows), sentence(row, plan.budget), True)
-        rows = in_order(plan, rows)
+            for number, row in enumerate(follow_all(plan, archive, pool), 1):
+                report(number, sentence(row, plan.budget), True)
         facts = run.facts
+        if any(map(is_volume, plan.images)):
+            with bar(None, "slices") as report:
+                for number, line in enumerate(judge_volumes(plan, facts, archive, pool), 1):
+                    report(number, line, True)
+        rows = [row for scan in plan.scans for row in archive.steps(scan.key)]
         if run.kind == "simulate":
             summary = leave_simulation(out, plan, facts, archive, rows)
         else:

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 def train(
     out: Out,
-    images: Annotated[list[str] | None, typer.Argument(help="As for simulate; all must be square.")] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(help="As for simulate, all square; or a folder that `tomopilot prepare` left."),
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file; see recipes/chip-128.toml.")] = None,
     validation: Annotated[
-        str | None, typer.Option(help="Images kept for validation; default: every 20th.")
+        str | None,
+        typer.Option(help="Images kept for validation; default: every 20th, of fewer than 100 every fifth."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Overrides the recipe's number of steps.")] = None,
     resume: Annotated[
@@ -45,7 +49,16 @@ def train(
         ),
     ] = None,
     start_from: Annotated[
-        str | None, typer.Option(help="Prior whose weights are the starting point.")
+        str | None,
+        typer.Option(
+            help="Prior whose weights are the starting point; without --recipe, it is adapted in 400 steps."
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            help="With --start-from: train only updates of this rank of the convolutions, for few slices."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     evenly: Annotated[
@@ -72,8 +85,10 @@ def train(
         with joined(out, device) as own:
             _train_queue(queue, own, origin, device)
         return
-    changes = {"steps": steps, "seed": seed, "evenly": evenly}
+    changes = {"steps": steps, "seed": seed, "evenly": evenly, "rank": rank}
     task = _task(images, recipe, validation, hours, start_from, changes)
+    for doubt in task.doubts():
+        typer.echo(doubt, err=True)
     if not (resume or finish) and holds_training(out):
         raise ValueError(
             f"{out} already contains a training: continue with --resume, or choose another --out"
@@ -94,13 +109,21 @@ def _train(task: "Task", out: Path, origin: dict[str, str], device: str, finish:
     writable(out)
     if finish:
         _watch(task.finish(out, origin, device), "training")
-        typer.echo(f"the prior, its card and its sample sheet are in {out / 'final'}")
+        _tell(out / "final")
         return
     _watch(task.stretch(out, origin, device), "training", task.training.steps)
     if not task.training.steps:
         typer.echo(f"the training is in {out}: --resume continues it, --finish makes a prior of it")
         return
     task.report(out, device)
+    _tell(out)
+
+
+def _tell(out: Path) -> None:
+    from tomopilot.prior.checkpoint import read_card
+    from tomopilot.report.prior_sheet import memory
+
+    typer.echo(memory(read_card(out)))
     typer.echo(f"the prior, its card and its sample sheet are in {out}")
 
 
@@ -126,16 +149,22 @@ def _task(
     from dataclasses import replace
 
     from tomopilot.bench.queue import Task
-    from tomopilot.prior.training import read_training
+    from tomopilot.files.training_set import with_sets
+    from tomopilot.prior.checkpoint import folder_of, read_card
+    from tomopilot.prior.training import adapting, read_training
 
     if not images:
         raise ValueError("no training images were given; use tomopilot train IMAGES --recipe FILE --out DIR")
     if hours is not None and not hours > 0:
         raise ValueError(f"hours is {hours:g}; expected a number above 0")
     training, card = read_training(recipe)
+    if recipe is None and start_from is not None:
+        before = read_card(folder_of(start_from))
+        training, card = adapting(before, changes["rank"] or 0), {"name": f"{before.get('name')}-adapted"}
     training = replace(training, **{key: value for key, value in changes.items() if value is not None})
     long = math.inf if hours is None else hours
-    return Task(training, card, tuple(images), validation, long, start_from)
+    specs, validation, about = with_sets(images, validation)
+    return Task(training, card | about, specs, validation, long, start_from)
 
 
 def _watch(progress: "Iterable[Progress]", title: str, steps: int = 0) -> None:

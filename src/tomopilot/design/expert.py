@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.design.ensemble import check_positive
-from tomopilot.design.policy import Choice, Policy, between
+from tomopilot.design.lines import between
+from tomopilot.design.policy import Choice, Policy
 from tomopilot.measure.kind import PROJECTION
 from tomopilot.measure.operator import Operator
 from tomopilot.records import Data, Decision
@@ -46,7 +47,7 @@ def sharpness(data: Data) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
     Steps to a bin of precision 0 do not count.
     """
     sharp = []
-    projections = [part for part in data.observations if part.family.kind is PROJECTION]
+    projections = [part for part in data.observations if part.family.kind.name == PROJECTION.name]
     for part in projections:
         used = part.precision > 0
         pairs = used[..., 1:] & used[..., :-1]

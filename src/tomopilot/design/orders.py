@@ -8,27 +8,27 @@ from torch import Tensor
 
 from tomopilot.design.acquisition import AOptimal
 from tomopilot.design.ensemble import check_positive, conditioned
-from tomopilot.design.policy import SAME, between
+from tomopilot.design.lines import in_turn, lines
 from tomopilot.measure.operator import Operator
 from tomopilot.records import Draws, Forecast
 
-GOLDEN = math.pi * (math.sqrt(5) - 1) / 2  # radians, 111.25 degrees: the golden section of half a turn
+GOLDEN = (math.sqrt(5) - 1) / 2  # of half a turn, 111.25 degrees: its golden section
 
 
 def golden_order(operator: Operator) -> list[int]:
     """The angles nearest to multiples of the golden angle, each once.
 
-    However many are taken, they leave gaps of at most three sizes (Kohler 2004). Opposite angles see the same
-    lines: the second of each pair comes after all of the first.
+    However many are taken, they leave gaps of at most three sizes (Kohler 2004), on the part of the half turn
+    that can be reached. Opposite angles see the same lines: the second of each pair comes after all of the
+    first.
     """
-    angles, order = operator.settings.double().cpu(), []
-    penalty = torch.zeros_like(angles)
-    for step in range(len(angles)):
-        away = between(angles, step * GOLDEN)
-        order.append(int((away + penalty).argmin()))
-        penalty[between(angles, angles[order[-1]]) < SAME] += math.pi
-        penalty[order[-1]] = math.inf
-    return order
+    places, designs = lines(operator)
+    free, order = places.clone(), []
+    for step in range(len(places)):
+        away = (free - step * GOLDEN) % 1
+        order.append(int(torch.minimum(away, 1 - away).nan_to_num(2).argmin()))
+        free[order[-1]] = math.nan
+    return in_turn(designs[line] for line in order)
 
 
 def population_order(

@@ -3,21 +3,22 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count, zip_longest
+from fractions import Fraction
+from itertools import count
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.design.ensemble import conditioned
+from tomopilot.design.ensemble import check_positive, conditioned
+from tomopilot.design.lines import SAME, in_turn, lines
 from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
 from tomopilot.records import Data, Decision, Draws, Forecast, Told
 
-SAME = 1e-5  # radians, within which lines are one
 OLDEST = 32  # measurements, after which samples to choose by are drawn anew
 
 
@@ -32,8 +33,20 @@ class Choice:
     told: tuple[Told, ...] = ()  # the measurements so far
     noise: Noise | None = None  # of the measurement to come, where it is known
     data: Data | None = None  # what was measured
-    pending: tuple[int, ...] = ()  # asked for, not told
+    pending: tuple[int, ...] = ()  # asked for, not told, in the order asked
     past: Callable[[int], tuple[Draws, int]] | None = None  # samples by a count of measurements, and theirs
+
+    @property
+    def travel(self) -> Float[Tensor, " n"]:
+        """Degrees to each design from where the stage is, or was last sent, the shorter way round."""
+        if self.operator.kind.period is None:
+            raise ValueError(f"no stage turns from one {self.operator.kind.noun} to another; leave move out")
+        settings = self.operator.settings.double().cpu()
+        if not self.told and not self.pending:
+            return torch.zeros_like(settings)
+        stage = settings[self.pending[-1]] if self.pending else torch.tensor(self.told[-1].setting)
+        apart = (settings - stage) % (2 * math.pi)
+        return torch.minimum(apart, 2 * math.pi - apart).rad2deg()
 
     def drawn_by(self, count: int) -> tuple[Draws, list[int]]:
         """Samples of when `count` designs were taken, and the designs taken since; at most `OLDEST` ago."""
@@ -71,14 +84,20 @@ class Greedy:
     With a `batch` above 1, samples are drawn for every so many designs: after the first one, the spread that
     those taken since would leave is scored. So are designs that were asked for and not told yet, whatever the
     batch. The designs of a batch are the same however they are asked and told.
+
+    With a `move`, the score of a design is divided by its cost: one exposure, and so many more for each
+    degree that the stage has to turn from where it is.
     """
 
     score: Callable[[Forecast], Float[Tensor, " n"]]
     opening: Policy
     start: int = 1
     batch: int = 1
+    move: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.move != 0:
+            check_positive("move", self.move, "0, or what a degree of motion costs in exposures, as 0.02")
         if type(self.batch) is not int or not 1 <= self.batch <= OLDEST:
             raise ValueError(
                 f"batch is {self.batch!r}; expected how many designs are chosen by the same samples, a whole "
@@ -99,7 +118,10 @@ class Greedy:
         with torch.no_grad():
             # of all designs: cheaper than an operator of the free ones, which change
             forecast = conditioned(Forecast.of(choice.operator, draws, choice.noise), since)
-            scores[index] = self.score(forecast[index]).float().cpu()
+            gains = self.score(forecast[index]).float().cpu()
+        if self.move:
+            gains = gains / (1 + self.move * choice.travel[index]).float()
+        scores[index] = gains
         if not bool(scores[index].isfinite().all()):
             raise FloatingPointError(
                 f"{_name(self.score)} gives scores that are NaN or infinite; are the posterior samples?"
@@ -124,12 +146,6 @@ class Guarded:
         return (self.fallback if raised else self.policy).choose(choice)
 
 
-def between(angles: Tensor, angle: Tensor | float) -> Tensor:
-    """Radians between directions, which repeat after half a turn."""
-    apart = (angles - angle) % math.pi
-    return torch.minimum(apart, math.pi - apart)
-
-
 def bisect_order(n: int) -> list[int]:
     """Designs so that each new one halves a widest gap, within one design: the paper's uniform order.
 
@@ -140,24 +156,31 @@ def bisect_order(n: int) -> list[int]:
     for step in count():
         if len(order) == n:
             return list(order)
-        reversed_bits = int(f"{step:b}"[::-1], 2) if step else 0
-        order.setdefault(n * reversed_bits >> step.bit_length())
+        order.setdefault(int(n * _halved(step)))
     raise AssertionError("unreachable")
 
 
-def uniform_order(operator: Operator) -> list[int]:
-    """`bisect_order`; where settings are angles, of the lines they see, which repeat after half a turn.
+def _halved(step: int) -> Fraction:
+    """0, 1/2, 1/4, 3/4, 1/8, 5/8 ...: each halves a widest gap (van der Corput 1935)."""
+    return Fraction(int(f"{step:b}"[::-1], 2), 1 << step.bit_length())
 
-    Opposite angles see the same lines, so the second of each pair comes after all of the first.
+
+def uniform_order(operator: Operator) -> list[int]:
+    """`bisect_order`; where settings are angles, by the angles between the lines that can be seen.
+
+    Each new line halves a widest gap, whatever the spacing of the candidates, and missing wedges are passed
+    over. Opposite angles see the same lines, so the second of each pair comes after all of the first.
     """
     if operator.kind.period is None:
         return bisect_order(len(operator))
-    turn, designs = (operator.settings.double().cpu() + SAME).remainder(math.pi).sort()
-    lines: dict[int, list[int]] = {}
-    for line, design in zip((turn.diff(prepend=turn[:1]) > SAME).cumsum(0), designs.tolist(), strict=True):
-        lines.setdefault(int(line), []).append(design)
-    views = zip_longest(*(sorted(lines[line]) for line in bisect_order(len(lines))))
-    return [design for again in views for design in again if design is not None]
+    places, designs = lines(operator)
+    count = len(places)
+    steps = range(2 ** (count.bit_length() + 1))
+    halves = torch.tensor([float(_halved(step)) for step in steps], dtype=torch.float64)
+    found = (torch.searchsorted(places, halves + SAME, right=True) - 1).tolist()
+    order = list(dict.fromkeys(found))
+    rest = sorted(set(range(count)) - set(order))  # closer together than all those halves
+    return in_turn(designs[i] for i in (*order, *(rest[i] for i in bisect_order(len(rest)))))
 
 
 def centre_order(n: int) -> list[int]:

@@ -90,12 +90,18 @@ class Archive:
 
     def blocks(self, scan: str) -> list[Block]:
         """Each measurement, in the order taken."""
-        query = "select * from blocks where scan = ? order by number"
-        found = []
-        for _, _, design, told, dtype, shape, content in self._whole(query, (scan,), numbered=True):
+        return list(self.each_block(scan))
+
+    def each_block(self, scan: str) -> Iterator[Block]:
+        """Each measurement, in the order taken, read when it is its turn: frames may be large."""
+        found = self._do("select number from blocks where scan = ? order by number", (scan,))
+        numbers = [number for (number,) in found]
+        self._check(numbers == [*range(1, len(numbers) + 1)])
+        for number in numbers:
+            (row,) = self._whole("select * from blocks where scan = ? and number = ?", (scan, number))
+            _, _, design, told, dtype, shape, content = row
             array = np.frombuffer(content, dtype).reshape(json.loads(shape)).copy()
-            found.append(Block(design, torch.from_numpy(array), *json.loads(told)))
-        return found
+            yield Block(design, torch.from_numpy(array), *json.loads(told))
 
     def add_step(
         self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None
@@ -126,7 +132,9 @@ class Archive:
     def steps(self, scan: str) -> list[dict[str, Any]]:
         """The judged steps of a scan, in order."""
         query = "select * from steps where scan = ? order by number"
-        return [json.loads(row) for _, _, row in self._whole(query, (scan,), numbered=True)]
+        rows = self._whole(query, (scan,))
+        self._check([number for _, number, _ in rows] == [*range(1, len(rows) + 1)])
+        return [json.loads(row) for _, _, row in rows]
 
     def size(self, *scans: str) -> int:
         """How far scans are: the number of their blocks, steps and estimates."""
@@ -179,15 +187,16 @@ class Archive:
         found = self._whole(query, (scan, number))
         return safetensors.torch.load(found[0][2]) if found else None
 
-    def _whole(self, query: str, values: tuple[Any, ...], *, numbered: bool = False) -> list[tuple[Any, ...]]:
-        """Rows as they were written; raises where one was changed since, or is missing between others."""
+    def _whole(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Rows as they were written; raises where one was changed since."""
         rows = self._do(query, values)
-        numbers = [row[1] for row in rows]
-        if any(_digest(row[:-1]) != row[-1] for row in rows) or (
-            numbered and numbers != [*range(1, len(rows) + 1)]
-        ):
-            raise OSError(f"{self.path} was changed or damaged since it was written; fetch it from a copy")
+        self._check(all(_digest(row[:-1]) == row[-1] for row in rows))
         return [row[:-1] for row in rows]
+
+    def _check(self, whole: bool) -> None:
+        """Raises where rows were changed, or one is missing between others."""
+        if not whole:
+            raise OSError(f"{self.path} was changed or damaged since it was written; fetch it from a copy")
 
 
 def _digest(row: Sequence[Any]) -> str:

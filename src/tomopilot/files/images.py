@@ -31,6 +31,7 @@ from tomopilot.files.reading import (
 
 SEEDS = 10**6  # a phantom has this many
 DEFECT = "defect:"  # before any spec: its images with a defect
+VOLUME = "volume:"  # before any spec: its images as the slices of one volume, see `volumes`
 PHANTOM = 128  # pixels along a side where none are said
 MOST = 10**5  # images that are chosen at once
 MANY = 16  # images; more are scanned only where they were chosen
@@ -38,14 +39,15 @@ MANY = 16  # images; more are scanned only where they were chosen
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image with the name that finds it again, such as `validation.npz::12` or `phantom:chip::3`."""
+    """An image, or a volume, with the name that finds it again: `validation.npz::12`, `phantom:chip::3`."""
 
     name: str
-    pixels: Float32[Tensor, "h w"] | Complex64[Tensor, "h w"]
+    pixels: Float32[Tensor, "*z h w"] | Complex64[Tensor, "h w"]
     pixel_size: float | None = None  # metres, where its file says so
+    slices: tuple[str, ...] = ()  # names of a volume's slices
 
     @property
-    def shown(self) -> Float32[Tensor, "h w"]:
+    def shown(self) -> Float32[Tensor, "*z h w"]:
         """The image as it is looked at: the magnitude of a complex one."""
         return self.pixels.abs() if self.pixels.is_complex() else self.pixels
 
@@ -81,11 +83,11 @@ def read_images(spec: str) -> list[NamedImage]:
         ]
 
 
-def count_images(spec: str) -> int:
-    """How many images `spec` names; of most files only their header is read.
+def image_numbers(spec: str) -> list[int]:
+    """The numbers, in their file, of the images that `spec` names; of most files only their header is read.
 
-    >>> count_images("phantom:chip::0-2,7")
-    4
+    >>> image_numbers("phantom:chip::0-2,7")
+    [0, 1, 2, 7]
     """
     source, chosen = _parts(spec.removeprefix(DEFECT))
     numbers: list[int] = []
@@ -96,7 +98,12 @@ def count_images(spec: str) -> int:
 
     with naming(source):
         _found(source, note)
-    return len(numbers)
+    return numbers
+
+
+def count_images(spec: str) -> int:
+    """How many images `spec` names."""
+    return len(image_numbers(spec))
 
 
 def single_specs(spec: str) -> list[str]:
@@ -115,8 +122,10 @@ def without_folder(spec: str) -> str:
     >>> without_folder("defect:/data/chip.npz::3")
     'defect:chip.npz::3'
     """
-    prefix = DEFECT if spec.startswith(DEFECT) else ""
-    return prefix + Path(spec.removeprefix(DEFECT)).name
+    for prefix in (VOLUME, DEFECT):
+        if spec.startswith(prefix):
+            return prefix + without_folder(spec.removeprefix(prefix))
+    return Path(spec).name
 
 
 def check_chosen(spec: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ FIELDS = {  # axes and place of every array; the file has an axis of one detecto
     "scores": ("steps designs", "entry/design/scores"),
     "settings_deg": ("designs", "entry/design/settings"),
 }
+ESTIMATE = ("reconstruction", "uncertainty", "samples")  # not in the file of a volume
 LINE_INTEGRALS = (
     "the data are sums of image value x pixel along rays, -log(transmission) already: not counts, so that no "
     "flats, darks or logarithm are to be applied"
@@ -45,18 +46,34 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Measurements of a volume, (n, rows, bins), each read when it is its turn."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], Iterator[np.ndarray]]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.read()
+
+
+@dataclass(frozen=True)
 class ScanFile:
     """Measurements in the order taken, the estimate made of them, and how each next design was chosen."""
 
-    projections: np.ndarray  # (n, bins) line integrals: image value x pixel
+    projections: "np.ndarray | Frames"  # (n, bins), of a volume (n, rows, bins): image value x pixel
     angles_deg: np.ndarray  # (n,)
-    reconstruction: np.ndarray  # (h, w)
-    uncertainty: np.ndarray  # (h, w) sample standard deviation
-    samples: np.ndarray  # (k, h, w)
     scores: np.ndarray  # (steps, designs) when each next design was chosen; NaN where not scored
     settings_deg: np.ndarray  # (designs,) all candidate angles
     name: str  # of the sample
     provenance: dict[str, str]  # such as command, version, seed, prior, posterior, policy, noise
+    reconstruction: np.ndarray | None = None  # (h, w); of a volume, they are in a store of their own
+    uncertainty: np.ndarray | None = None  # (h, w) sample standard deviation
+    samples: np.ndarray | None = None  # (k, h, w)
     pixel_size: float | None = None  # metres, of image and detector
     offset: float = 0.0  # bins from the detector's middle to the rotation axis
 
@@ -65,7 +82,11 @@ class ScanFile:
             raise ValueError(f"the pixel size is {self.pixel_size} m; expected a number above 0, or None")
         sizes: dict[str, int] = {}
         for field, (axes, _) in FIELDS.items():
-            array, names = getattr(self, field), axes.split()
+            if field in ESTIMATE and getattr(self, field) is None:
+                continue
+            array = getattr(self, field)
+            frames = field == "projections" and self.reconstruction is None
+            names = ["n", "rows", "bins"] if frames else axes.split()
             agree = [
                 sizes.setdefault(axis, size) == size for axis, size in zip(names, array.shape, strict=False)
             ]
@@ -146,10 +167,14 @@ def write_length(file: h5py.File, place: str, size: float) -> None:
 
 def _fill(file: h5py.File, scan: ScanFile) -> None:
     begin_entry(file)
+    n, *rows, bins = scan.projections.shape
+    frames = file.create_dataset(FIELDS["projections"][1], (n, *(rows or [1]), bins), scan.projections.dtype)
+    for number, frame in enumerate(scan.projections):
+        frames[number] = frame
     for field, (_, place) in FIELDS.items():
-        if field != "angles_deg":
-            file[place] = getattr(scan, field)[:, None] if field == "projections" else getattr(scan, field)
-    axis = (scan.projections.shape[1] - 1) / 2 + scan.offset
+        if field not in ("projections", "angles_deg") and getattr(scan, field) is not None:
+            file[place] = getattr(scan, field)
+    axis = (bins - 1) / 2 + scan.offset
     finish_entry(file, scan.name, scan.angles_deg, np.zeros(len(scan.angles_deg)), axis, counts=False)
     version = scan.provenance.get("version", "")
     write_process(file, "entry/reconstruction", version, "how the scan was made", scan.provenance)
@@ -165,12 +190,16 @@ def read_scan(path: Path) -> ScanFile:
     with naming(str(path)), opened(path) as file:
         if (definition := _text(file, "entry/definition")) != "NXtomo":
             raise InputFileError(f"its entry is {definition}; expected an NXtomo entry written by tomopilot")
-        arrays = {field: local_dataset(file, place)[()] for field, (_, place) in FIELDS.items()}
+        arrays: dict[str, Any] = {
+            field: None if field in ESTIMATE and place not in file else local_dataset(file, place)[()]
+            for field, (_, place) in FIELDS.items()
+        }
         if local_dataset(file, f"{DETECTOR}/image_key")[()].any():
             raise InputFileError(
                 "it has flats, darks or invalid frames; expected projections (image_key 0) only"
             )
-        arrays["projections"] = arrays["projections"].squeeze(1)
+        if arrays["reconstruction"] is not None:
+            arrays["projections"] = arrays["projections"].squeeze(1)
         provenance = json.loads(_text(file, "entry/reconstruction/provenance/data"))
         known = PIXELS[0] in file and local_dataset(file, PIXELS[0]).attrs.get("units") == "m"
         size = float(local_dataset(file, PIXELS[0])[()]) if known else None  # earlier files say "pixel"
@@ -185,6 +214,12 @@ def read_scan(path: Path) -> ScanFile:
             pixel_size=size,
             offset=axis - middle,
         )
+
+
+def read_row(path: Path, row: int) -> np.ndarray:
+    """What one row of the detector measured, (n, bins), of a scan that `write_scan` wrote."""
+    with naming(str(path)), opened(path) as file:
+        return local_dataset(file, FIELDS["projections"][1])[:, row]
 
 
 def _text(file: h5py.File, place: str) -> str:

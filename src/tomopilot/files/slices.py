@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopilot.files.images import labels, read_images
+from tomopilot.files.images import count_images, labels, read_images
 
 
 def read_slices(specs: Sequence[str]) -> list[Float[Tensor, "h w"]]:
@@ -24,7 +24,7 @@ def read_groups(specs: Sequence[str], evenly: str) -> list[str] | None:
     if not evenly:
         return None
     if evenly == "file":
-        return [spec for spec in specs for _ in read_images(spec)]
+        return [spec for spec in specs for _ in range(count_images(spec))]
     return [label for spec in specs for label in labels(spec, evenly)]
 
 
@@ -33,4 +33,8 @@ def read_chances(specs: Sequence[str], chances: Mapping[str, float]) -> list[flo
     unknown = set(chances) - {Path(spec.partition("::")[0]).name for spec in specs}
     if unknown:
         raise ValueError(f"the recipe has chances for {', '.join(sorted(unknown))}, which was not named")
-    return [chances.get(Path(spec.partition("::")[0]).name, 1.0) for spec in specs for _ in read_images(spec)]
+    return [
+        chances.get(Path(spec.partition("::")[0]).name, 1.0)
+        for spec in specs
+        for _ in range(count_images(spec))
+    ]

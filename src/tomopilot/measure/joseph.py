@@ -7,17 +7,15 @@ at most two bins. Any other angle is one of these 45 degrees under a mirrored or
 """
 
 import math
-import warnings
-from collections.abc import Iterable
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tomopilot.measure.sparse import AT_ONCE, Weights, csr
+
 GRID = 403200  # steps of a quarter turn to which angles are rounded, 0.8 arc seconds each
-AT_ONCE = 2**18  # weights that are worked out in one go, so that the processor's cache holds them
 
 
 class Folded(NamedTuple):
@@ -55,19 +53,17 @@ def unseen(x: Float[Tensor, "b h w"], view: int) -> Float[Tensor, "b h w"]:
     return x.flip(2) if view & 2 else x
 
 
-class Weights:
-    """The weights of some angles, each direction made when it is first needed."""
+class Parallel(Weights):
+    """The weights of parallel rays at some angles."""
 
     def __init__(self, size: int, bins: int, folded: Folded, like: Tensor, offset: float = 0.0) -> None:
         self.size, self.bins, self.dtype, self.offset = size, bins, like.dtype, offset
         steps, self.view, reversed_ = (part.to(like.device) for part in folded)
         theta = steps.double() * (math.pi / (2 * GRID))
         self.cos, self.sin, self.sign = theta.cos(), theta.sin(), 1 - 2 * reversed_.double()
-        self.line, self.t = _centred(size, like.device), _centred(bins, like.device) - offset
+        self.line, self.t = centred(size, like.device), centred(bins, like.device) - offset
 
-    @cached_property
-    def rays(self) -> Float[Tensor, "rays pixels"]:
-        """Weights of all rays, ordered by angle, then bin."""
+    def by_ray(self) -> Float[Tensor, "rays pixels"]:
         slope, rise = self.sign / self.cos, self.sin / self.cos
         first, down, right = _strides(self.size).to(self.view.device)[:, self.view]
         row = torch.arange(self.size, dtype=torch.int32, device=self.view.device)
@@ -81,11 +77,9 @@ class Weights:
 
         angles = torch.arange(len(self.cos), device=self.view.device)
         parts = angles.split(max(1, AT_ONCE // (2 * self.size * self.bins)))
-        return _sparse(map(some, parts), 2 * self.size, (len(angles) * self.bins, self.size**2))
+        return csr(map(some, parts), 2 * self.size, (len(angles) * self.bins, self.size**2))
 
-    @cached_property
-    def pixels(self) -> Float[Tensor, "pixels rays"]:
-        """The transpose of `rays`."""
+    def by_pixel(self) -> Float[Tensor, "pixels rays"]:
         mirrored = self.sign * (1 - (self.view & 2))
         swapped = (self.view & 1).bool()
         along_x = torch.where(swapped, mirrored * self.sin, mirrored * self.cos)
@@ -98,7 +92,7 @@ class Weights:
             return (both + first).flatten(), weight.flatten()
 
         parts = self.line.split(max(1, AT_ONCE // (2 * self.size * len(self.cos))))
-        return _sparse(map(some, parts), 2 * len(self.cos), (self.size**2, len(self.cos) * self.bins))
+        return csr(map(some, parts), 2 * len(self.cos), (self.size**2, len(self.cos) * self.bins))
 
     def _neighbours(self, place: Tensor, count: int, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The two of 0 ... `count` - 1 around each place, and what they weigh; outside, nothing.
@@ -118,7 +112,8 @@ class Weights:
         return both.clamp_(0, count - 1), weight
 
 
-def _centred(count: int, device: torch.device) -> Float[Tensor, " n"]:
+def centred(count: int, device: torch.device) -> Float[Tensor, " n"]:
+    """Places of so many pixels or bins, from their middle."""
     return torch.arange(count, dtype=torch.float64, device=device) - (count - 1) / 2
 
 
@@ -128,53 +123,6 @@ def _strides(size: int) -> Int[Tensor, "3 views"]:
     corners = torch.stack([seen(pixels, view)[0, :2, :2].int() for view in range(4)])
     first = corners[:, 0, 0]
     return torch.stack([first, corners[:, 1, 0] - first, corners[:, 0, 1] - first])
-
-
-def _sparse(parts: Iterable[tuple[Tensor, Tensor]], per_row: int, shape: tuple[int, int]) -> Tensor:
-    """A CSR matrix of the weights that are not 0, from `per_row` columns and weights of each row."""
-    counts, columns, values = [], [], []
-    for column, value in parts:
-        counts.append((value != 0).reshape(-1, per_row).sum(1))
-        kept = value.nonzero()[:, 0]
-        columns.append(column[kept])
-        values.append(value[kept])
-    ends = torch.cat(counts).cumsum(0).int()
-    starts = torch.cat([ends.new_zeros(1), ends])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            starts, torch.cat(columns), torch.cat(values), shape, check_invariants=False
-        )
-
-
-class Product(torch.autograd.Function):
-    """A batch of vectors times weights, or times their transpose.
-
-    Differentiable any number of times, both ways, and under `torch.func.vmap`.
-    """
-
-    @staticmethod
-    def forward(x: Tensor, weights: Weights, back: bool) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        matrix = weights.pixels if back else weights.rays
-        return (matrix @ x.T.contiguous()).T
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        _, ctx.weights, ctx.back = inputs
-
-    @staticmethod
-    def backward(ctx, *gradients: Tensor):
-        return Product.apply(gradients[0], ctx.weights, not ctx.back), None, None
-
-    @staticmethod
-    def jvp(ctx, *tangents):
-        return Product.apply(tangents[0], ctx.weights, ctx.back)
-
-    @staticmethod
-    def vmap(info, in_dims, x: Tensor, weights: Weights, back: bool):  # pyright: ignore[reportIncompatibleMethodOverride]
-        rows = x.movedim(in_dims[0], 0)
-        found = Product.apply(rows.flatten(0, 1), weights, back)
-        return found.reshape(*rows.shape[:2], -1), 0
 
 
 class Block(NamedTuple):

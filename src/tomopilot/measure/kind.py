@@ -1,7 +1,7 @@
 """How a measurement is presented: its name, the unit of its setting, how its images are shown."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,5 +44,6 @@ class Kind:
 
 SETTING = Kind("measurement", "setting", "setting")
 PROJECTION = Kind("projection", "angle", "degrees", period=180.0)
+FULL_TURN = replace(PROJECTION, period=360.0)  # opposite angles of a divergent beam see other lines
 PRESCAN = Kind("pre-scan", "pre-scan", "pre-scan")
 ROW = Kind("k-space row", "row", "row", picture=magnitude)

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Inexact
 from torch import Tensor
 
+from tomopilot.measure.backprojection import Beam, filtered_backprojection
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.operator import Operator
-from tomopilot.measure.radon import Radon, filtered_backprojection
 from tomopilot.measure.solve import largest_eigenvalue
 from tomopilot.records import Data, Draws
 
@@ -28,11 +28,12 @@ class FilteredBackProjection:
         for operator, known, used, _ in _families(data):
             if isinstance(operator, LowRes):
                 continue
-            if not isinstance(operator, Radon):
-                raise ValueError(f"fbp needs parallel-beam projections, but the data come from {operator!r}")
+            if not isinstance(operator, Beam):
+                raise ValueError(f"fbp needs projections of a slice, but the data come from {operator!r}")
             seen = used.any(-1)
             if bool(seen.any()):  # else all masked, or opaque: the image of nothing, as of `TotalVariation`
                 chosen = operator[seen.nonzero()[:, 0]]
+                assert isinstance(chosen, Beam)
                 values = filled(known[seen], used[seen]) - chosen.forward(image)[0]
                 image = image + filtered_backprojection(chosen, values[None])
         return Draws(image, image[0])

@@ -183,7 +183,7 @@ def altered(card: Mapping[str, Any]) -> bool:
 
 def lineage(card: Mapping[str, Any]) -> dict[str, Any]:
     """What a card says of where its prior comes from, and of the priors before it."""
-    keys = ("name", "images_seen", "sha256", "command", "licence", "started_from")
+    keys = ("name", "images_seen", "sha256", "command", "data", "licence", "pixel_size", "started_from")
     return {key: card[key] for key in keys if key in card}
 
 

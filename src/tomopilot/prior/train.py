@@ -105,6 +105,8 @@ def train(
     and within it an image by its weight. It ends after the recipe's steps, or once `hours` went into steps:
     of the processor, all threads together, or of the clock on a GPU.
     """
+    if training.rank and start is None and not resume:
+        raise ValueError(f"rank {training.rank} is for updates of a prior: name it with --start-from")
     trainer = Trainer(training, device)
     images, validation = ([binned(i, training) for i in part] for part in (images, validation))
     _check_images(images, trainer)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.nets.build import Network, build_network, fast_precision
+from tomopilot.nets.low_rank import add_low_rank, merged, take_weights
 from tomopilot.nets.unet import UNet
 from tomopilot.prior.augment import Slices, random_views, with_tone
 from tomopilot.prior.checkpoint import Prior, load_tensors, save_prior, save_tensors
@@ -45,38 +46,43 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(training.seed)
             self.network = _build(training.network).to(device)
-        automatic = training.precision == "auto"
-        self.network.precision = fast_precision(device) if automatic else getattr(torch, training.precision)
-        self.average = deepcopy(self.network).requires_grad_(False).eval()
+            automatic = training.precision == "auto"
+            self.network.precision = (
+                fast_precision(device) if automatic else getattr(torch, training.precision)
+            )
+            self.average = deepcopy(self.network).requires_grad_(False).eval()
+            if training.rank:
+                add_low_rank(self.network, training.rank)
         self.optimisers = self._optimisers()
         sigmas = ddpm_sigmas()
         density = torch.exp(-0.5 * ((sigmas.log() - training.noise_centre) / training.noise_width) ** 2)
         self.sigmas, self.chances = sigmas.float(), density * torch.gradient(sigmas.log())[0]
 
     def _optimisers(self) -> dict[str, torch.optim.AdamW | Muon]:
-        """AdamW, and Muon for the matrices of inner layers where the recipe has it."""
+        """AdamW, and Muon for the matrices of inner layers where the recipe has it and all are trained."""
         setup, matrices = self.training, []
-        if setup.muon:
+        if setup.muon and not setup.rank:
             if not isinstance(self.network, UNet):
                 raise ValueError(
                     "the training setting muon is for networks with `blocks`; set it to 0, or name blocks"
                 )
             matrices = self.network.matrices()
         kept = {id(matrix) for matrix in matrices}
-        rest = [value for value in self.network.parameters() if id(value) not in kept]
+        trained = [value for value in self.network.parameters() if value.requires_grad]
+        rest = [value for value in trained if id(value) not in kept]
         adam = torch.optim.AdamW(rest, lr=setup.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         return {"optimiser": adam} | ({"muon": Muon(matrices, setup.muon)} if matrices else {})
 
     def begin_from(self, prior: Prior) -> None:
         """Takes over the weights of a trained prior, of another domain perhaps; the optimiser starts anew."""
         try:
-            self.network.load_state_dict(prior.network.state_dict())
+            self.average.load_state_dict(prior.network.state_dict())
         except RuntimeError:
             raise ValueError(
                 f"the prior {prior.card.get('name')!r} has the network {prior.card['network']}, "
                 f"but the recipe's is {dict(self.training.network)}: use the same"
             ) from None
-        self.average.load_state_dict(self.network.state_dict())
+        take_weights(self.network, self.average.state_dict())
 
     def update(self, images: Slices, chances: Tensor | None = None) -> float:
         """One step of DDPM training on random views of random images, all randomness derived from the step.
@@ -120,8 +126,9 @@ class Trainer:
             optimiser.step()
         keep = setup.ema_decay(self.step)
         with torch.no_grad():
-            for average, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                average.lerp_(value, 1 - keep)
+            values = merged(self.network)
+            for name, average in self.average.named_parameters():
+                average.lerp_(values[name], 1 - keep)
         self.step += 1
         return loss
 

@@ -11,6 +11,7 @@ from typing import Any
 from tomopilot.disk import read_text
 from tomopilot.units import lengths
 
+VIEWS = ("crop", "rotated", "turn", "zoom", "reflect", "tone", "noise_centre", "noise_width")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -36,6 +37,7 @@ class Training:
     tone: float = 0.0  # spread of the logarithm of a random gamma, for images without a unit
     evenly: str = ""  # `file`, or the npz array whose values are drawn equally often, such as source
     phase: float = 0.0  # radians, rms, see `prior.phase`; above 0, images are magnitudes of complex ones
+    rank: int = 0  # of updates of the convolutions of the prior it starts from; 0: all weights are trained
     learning_rate: float = 5e-4  # of AdamW
     muon: float = 0.0  # learning rate of Muon, for the matrices of inner layers; 0: AdamW for them, too
     warmup: int = 200  # steps
@@ -58,6 +60,7 @@ class Training:
                 name, _whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number above 0"
             )
         self._check("steps", _whole(self.steps) and self.steps >= 0, "a whole number, 0 for no end")
+        self._check("rank", _whole(self.rank) and 0 <= self.rank <= 1024, "a whole number from 0 to 1024")
         self._check("seed", _whole(self.seed), "a whole number")
         limits = {
             "learning_rate": (0, 1),
@@ -135,6 +138,25 @@ class Training:
     def ema_decay(self, step: int) -> float:
         """Share of the moving average that a step keeps; less at first."""
         return min(self.ema, (1 + step) / (10 + step))
+
+
+def adapting(card: Mapping[str, Any], rank: int = 0) -> Training:
+    """Settings to go on from the prior of a card on a few slices: its network, range and views, 400 steps.
+
+    rank: see `Training`
+    """
+    phase, before = card.get("phase", 0.0), card.get("training", {})
+    low, high = card["range"]
+    limits = (0.0 if phase else low, high)
+    views = {key: before[key] for key in VIEWS if key in before}
+    if "zoom" in views:  # once a single number
+        zoom = views["zoom"]
+        views["zoom"] = tuple(zoom) if isinstance(zoom, list) else (1.0, float(zoom))
+    return Training(
+        network=card["network"], prediction=card["prediction"], range=limits, phase=phase,
+        steps=400, batch=8, rank=rank, learning_rate=1e-3 if rank else 2e-4, warmup=20, ema=0.99,
+        precision="auto", save_every=50, validate_every=50, **views,
+    )  # fmt: skip
 
 
 def _whole(value: Any) -> bool:

@@ -5,21 +5,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from tomopilot.disk import write_atomically
 from tomopilot.files.archive import Archive
-from tomopilot.files.images import read_images
+from tomopilot.files.images import NamedImage
+from tomopilot.files.voxels import read_slice
 from tomopilot.report import markdown
 from tomopilot.report.comparison_page import compare_report
 from tomopilot.report.directions import Asked, directions
 from tomopilot.report.plots import Pictures, method_label
 from tomopilot.report.scan_page import SHOWN, simulate_report
 from tomopilot.report.side_by_side import Estimate, SideBySide
+from tomopilot.scan.assemble import operator_of
 from tomopilot.scan.judge import Row
+from tomopilot.scan.judge_volume import STORE
 from tomopilot.scan.notices import priors_of
 from tomopilot.scan.outputs import (
     COLUMNS,
     comparison,
     deviation,
+    own_name,
     simulation,
     write_numbers,
     write_scans,
@@ -27,7 +34,7 @@ from tomopilot.scan.outputs import (
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of
-from tomopilot.scan.virtual import image_of, operator_of
+from tomopilot.scan.virtual import image_of
 
 
 def leave_simulation(
@@ -37,7 +44,7 @@ def leave_simulation(
     summary = simulation(plan, facts, archive)
     write_scans(out, plan, archive, summary)
     write_numbers(out, summary, COLUMNS, rows)
-    simulate_report(out, summary, [pictures_of(plan, scan, archive) for scan in plan.scans])
+    simulate_report(out, summary, [pictures_of(plan, scan, archive) for scan in plan.scans[:SHOWN]])
     return summary
 
 
@@ -63,42 +70,73 @@ def chosen_angles(plan: Plan, summary: Mapping[str, Any]) -> list[Asked]:
         return []
     scanned = {scan["image"]: scan for scan in summary["images"] if method_of(scan) == method}
     own = [(spec, scanned[plan.label(spec)]["settings"][plan.start :]) for spec in plan.images[:SHOWN]]
-    pictures = {spec: read_images(spec)[0] for spec, angles in own if angles}
+    pictures = {spec: image_of(plan, spec) for spec, angles in own if angles}
     return [
-        Asked(pictures[spec].name, pictures[spec].shown.numpy(), angles) for spec, angles in own if angles
+        Asked(pictures[spec].name, middle(pictures[spec]).numpy(), angles) for spec, angles in own if angles
     ]
 
 
+def middle(image: NamedImage) -> Tensor:
+    """An image as it is shown, of a volume its middle slice."""
+    return image.shown[len(image.slices) // 2] if image.slices else image.shown
+
+
 def side_by_side(plan: Plan, archive: Archive) -> SideBySide:
-    """The first image, and what each method made of it, halfway and in the end."""
+    """The first image, and what each method made of it, halfway and in the end; of a volume, one slice."""
     image, several = image_of(plan, plan.images[0]), len(priors_of(plan)) > 1
     picture = operator_of(plan, image).kind.picture
     halfway: list[Estimate] = []
     ends: list[Estimate] = []
+    name, truth, scouts = image.name, image.shown, []
     for scan in (scan for scan in plan.scans if scan.image == plan.images[0]):
-        reached = [row["psnr"] for row in archive.steps(scan.key)]
-        name = method_label(asdict(scan.method), several)
+        rows = archive.steps(scan.key)
+        reached, scouts = [row["psnr"] for row in rows], rows[0].get("scouts", [])
+        method = method_label(asdict(scan.method), several)
         for place, key, count in ((halfway, scan.halfway, plan.halfway or 0), (ends, scan.key, len(reached))):
             found = archive.estimate(key, count) if count <= len(reached) else None
             if found is not None:
-                place.append(Estimate(name, count, reached[count - 1], picture(found["guess"]).numpy()))
-    return SideBySide(image.name, image.shown.numpy(), [made for made in (halfway, ends) if made])
+                pixels = picture(found["guess"])
+                pixels, quality = (pixels[len(scouts) // 2], None) if scouts else (pixels, reached[count - 1])
+                place.append(Estimate(method, count, quality, pixels.numpy()))
+    if scouts:
+        number = scouts[len(scouts) // 2]
+        name, truth = image.slices[number], truth[number]
+    return SideBySide(name, truth.numpy(), [made for made in (halfway, ends) if made])
 
 
 def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:
     """A finished virtual scan beside the image it was a scan of."""
-    (image,), estimate = read_images(scan.image), archive.estimate(scan.key, len(archive.steps(scan.key)))
+    image, rows = image_of(plan, scan.image), archive.steps(scan.key)
+    estimate = archive.estimate(scan.key, len(rows))
     assert estimate is not None
-    picture = operator_of(plan, image).kind.picture
+    picture, bare = operator_of(plan, image).kind.picture, family(plan.operator).bare
     seen = {key: picture(value) for key, value in estimate.items()}
-    spread, bare = deviation(seen["images"]), seen.get("without_prior")
+    if not image.slices:
+        return _pictures(image.name, image.shown, seen, bare)
+    place = len(image.slices) // 2
+    found = read_slice(archive.path.parent / own_name(plan, scan, STORE), place)
+    scouts = tuple(
+        _pictures(image.slices[number], image.shown[number], _of_slice(seen, index), bare)
+        for index, number in enumerate(rows[0]["scouts"])
+    )
+    none = np.empty((0, *found.estimate.shape), np.float32)
+    truth = image.shown[place].numpy()
+    return Pictures(image.slices[place], truth, found.estimate, found.uncertainty, none, slices=scouts)
+
+
+def _of_slice(seen: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    return {key: value[:, index] if key == "images" else value[index] for key, value in seen.items()}
+
+
+def _pictures(name: str, truth: Tensor, seen: Mapping[str, Tensor], bare: str) -> Pictures:
+    prior_free = seen.get("without_prior")
     return Pictures(
-        image.name,
-        image.shown.numpy(),
+        name,
+        truth.numpy(),
         seen["guess"].numpy(),
-        spread.numpy(),
+        deviation(seen["images"]).numpy(),
         seen["images"].numpy(),
-        None if bare is None else bare.numpy(),
-        family(plan.operator).bare,
+        None if prior_free is None else prior_free.numpy(),
+        bare,
         seen["disagreement"].numpy(),
     )

@@ -17,6 +17,7 @@ SETTINGS = {  # key of the summary -> its name on the page
     "policy": "Policy",
     "operator": "Operator",
     "angles": "Candidate angles",
+    "wedge": "Reachable (degrees)",
     "bins": "Detector bins",
     "pixel_sizes": "Pixel size",
     "noise": "Noise",
@@ -102,7 +103,11 @@ def setting(key: str, value: Any) -> str:
     name = SETTINGS[key]
     if key == "range":
         return f"<dt>{name}</dt><dd>{value[0]:g} to {value[1]:g}</dd>"
-    if key == "pixel_sizes":
+    if key == "angles" and isinstance(value, list | tuple):
+        value = f"{len(value)} of a list"
+    elif key == "wedge":
+        value = [f"{low:g} to {high:g}" for low, high in value]
+    elif key == "pixel_sizes":
         value = list(dict.fromkeys(map(readable, value.values())))
     text = escape(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
     if key == "command":

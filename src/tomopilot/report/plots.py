@@ -51,6 +51,7 @@ class Pictures:
     samples: k x h x w
     prior_free: h x w, reconstruction without the prior, where that one is in doubt, by `bare`
     disagreement: h x w, see `design.disagreement`
+    slices: where this is the middle slice of a volume, those it was scanned by
     """
 
     name: str
@@ -61,6 +62,7 @@ class Pictures:
     prior_free: np.ndarray | None = None
     bare: str = ""
     disagreement: np.ndarray | None = None
+    slices: "tuple[Pictures, ...]" = ()
 
 
 class Look(NamedTuple):
@@ -184,6 +186,7 @@ def order(settings: Sequence[float], kind: Mapping[str, Any], designs: int) -> "
 
 
 def order_polar(figure: "Figure", settings: np.ndarray, order: np.ndarray, period: float) -> None:
+    settings = np.mod(settings, period)
     figure.set_layout_engine("none")
     within = period <= 180 and bool(((settings >= 0) & (settings <= 180)).all())
     box = (0.09, -0.1, 0.82, 1.26) if within else (0.09, 0.09, 0.82, 0.82)  # of the whole circle

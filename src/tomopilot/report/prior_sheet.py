@@ -1,6 +1,6 @@
 """What a training leaves to inspect: samples, their nearest training images, the error per noise level."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ FITTED = 500  # training images, evenly spread, whose power spectrum the linear 
 COMPARED = 2**25  # pixels of training images, evenly spread, in which a sample's like is looked for
 DRAWN = 2**18  # pixels of all samples together: 16 of 128 x 128, but no fewer than 4
 ACROSS = 8  # pictures beside each other in a sheet
+COPIED = 0.1  # by how much samples are more like training slices than unseen slices are, where it counts
 FLAT = 0.1  # rms contrast, of a range [-1, 1], below which a window is not worth comparing
 
 
@@ -145,6 +146,18 @@ def report_prior(
     if history := read_history(folder):
         _curves(folder / "validation.png", history, errors)
     return facts
+
+
+def memory(card: Mapping[str, Any]) -> str:
+    """What the likeness of a prior's samples to its training slices says, beside that of unseen slices."""
+    samples, unseen = (card["likeness_to_training"][kind][2] for kind in ("samples", "validation"))
+    said = (
+        f"the middle of a sample correlates by {samples:.2f} with the training window most like it, that of "
+        f"a slice held back by {unseen:.2f} (medians)"
+    )
+    if samples < unseen + COPIED:
+        return f"{said}: no sign that slices were memorised"
+    return f"{said}: it may have memorised slices; train less, with a smaller --rank, or on more slices"
 
 
 def leave_losses(folder: Path) -> None:

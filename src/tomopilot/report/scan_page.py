@@ -96,6 +96,7 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: d
                 f"Reconstruction of {image['image']}",
                 f"{what} share one grey scale; the largest {tops} may exceed their colour bars. {AGAINST}",
             ),
+            slices_section(out, i, pictures, summary),
             '<div class="pair">',
             figure(
                 out,
@@ -115,6 +116,24 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: d
             table_of_steps(image, kind),
         ]
     )
+
+
+def slices_section(out: Path, i: int, pictures: Pictures, summary: dict) -> str:
+    """Of a volume: which slice is shown above, and those that the measurements were chosen by."""
+    if not pictures.slices:
+        return ""
+    chosen_by = [
+        figure(
+            out,
+            f"slice-{i}-{number}.png",
+            plots.reconstruction(shown, summary.get("range")),
+            f"Reconstruction of {shown.name}",
+            f"{escape(shown.name)}, one of {len(pictures.slices)} that the scan was chosen by.",
+        )
+        for number, shown in enumerate(pictures.slices[:SHOWN])
+    ]
+    note = f'<p class="note">Above: the middle slice, {escape(pictures.name)}. Quality is of all slices.</p>'
+    return "\n".join([note, *chosen_by])
 
 
 def order_caption(settings: list, kind: dict) -> str:

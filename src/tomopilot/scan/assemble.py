@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,15 +18,18 @@ from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_settings
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
 from tomopilot.measure.operator import Operator
+from tomopilot.measure.stack import Stack
 from tomopilot.metrics import rmse_at
 from tomopilot.nets.build import fast_precision
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.inflated import Inflated
 from tomopilot.posterior.moves import MOVES
 from tomopilot.posterior.posterior import Posterior
+from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.prior.checkpoint import Prior, card_of, load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.records import Data, Draws
+from tomopilot.scan.grid import candidates
 from tomopilot.scan.parts import (
     ORACLE,
     REPLAY,
@@ -64,6 +67,15 @@ class Watched:
         return draws
 
 
+def operator_of(plan: Plan, image: NamedImage) -> Operator:
+    """All that could be measured of an image, or of a volume."""
+    usual, (_, options), slices = family(plan.operator), part(plan.operator), len(image.slices)
+    single = replace(image, pixels=image.pixels[0]) if slices else image
+    given = (single, candidates(plan.angles, plan.wedge, usual.turn), plan.bins)
+    made = built(plan.operator, usual.make, given, options, "operator")
+    return Stack(made, slices) if slices else made
+
+
 @dataclass(frozen=True)
 class Parts:
     """What one scan is made of; `chooser` and `estimator` are one object where a method has one posterior."""
@@ -86,20 +98,26 @@ def assemble(
     span: float = 1.0,
     known: Data | None = None,
     truth: Tensor | None = None,
+    slices: Sequence[int] = (),
 ) -> Parts:
     """The parts of a scan of whatever `operator` measures.
 
     span: intensity range of the images, where no method of the plan has a prior that states one
     known: what was measured before the scan
     truth: what is scanned, where it is known; see `policy`
+    slices: the numbers of those of a volume that it measures
     """
     method = scan.method
     prior = prior_of(method, plan.device)
     trust = Trust.from_card(prior.card) if prior else Trust()
     meter = Metered(prior) if prior else None
-    estimator = Watched(posterior(method.estimator, prior, meter, trust), meter)
-    alike = method.chooser == method.estimator
-    chooser = estimator if alike else Watched(posterior(method.chooser, prior, meter, trust), meter)
+
+    def watched(name: str) -> Watched:
+        made = posterior(name, prior, meter, trust)
+        return Watched(Slicewise(made, tuple(slices)) if slices else made, meter)
+
+    estimator, alike = watched(method.estimator), method.chooser == method.estimator
+    chooser = estimator if alike else watched(method.chooser)
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, alarm, truth)
@@ -123,7 +141,9 @@ def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
 
 def _check_moves(chooser: Posterior, alarm: Watch | None, prior: str | None) -> None:
     """Raises, before the scan, where a card knows the moves of samples that are drawn otherwise."""
-    drawn = chooser.posterior if isinstance(chooser, Inflated) else chooser
+    drawn = chooser
+    while isinstance(drawn, Slicewise | Inflated):
+        drawn = drawn.posterior
     warm = drawn.warm if isinstance(drawn, DiffusionPosterior) else None
     if alarm is None or alarm.strange is None or warm is None:
         return
@@ -207,13 +227,15 @@ def policy(
 
 
 def _greedy(text: str, operator: Operator, opening: Policy, start: int) -> Greedy:
-    """An adaptive policy by name and options, of which `batch` is for every score."""
+    """An adaptive policy by name and options, of which `batch` and `move` are for every score."""
     name, options = part(text)
-    batch = {"batch": options.pop("batch")} if "batch" in options else {}
+    own = {option: options.pop(option) for option in ("batch", "move") if option in options}
+    if own.get("move") and operator.kind.period is None:
+        raise ValueError(f"policy {text!r} cannot be used: no stage turns between {operator.kind.name}s")
     if "roi" in options:
         options["roi"] = _given(text, partial(read_roi, options["roi"], operator))
     score = built(text, SCORES[name], (), options)
-    return built(text, Greedy, (score, opening, start), batch)
+    return built(text, Greedy, (score, opening, start), own)
 
 
 def _oracle(text: str, truth: Tensor | None) -> Oracle:
@@ -235,8 +257,7 @@ def _order(plan: Plan, text: str, operator: Operator) -> Sequence[int]:
 @lru_cache(maxsize=8)
 def _learned(plan: Plan, text: str, image_shape: tuple[int, ...]) -> Sequence[int]:
     usual, (name, options) = family(plan.operator), part(text)
-    empty = NamedImage(name, torch.zeros(image_shape[-2:]))
-    operator = usual.make(empty, angles=plan.angles, bins=plan.bins)
+    operator = operator_of(plan, NamedImage(name, torch.zeros(image_shape[-2:])))
     options["slices"] = _given(text, partial(read_slices, options["slices"], operator, plan.seed))
     learned = _ordered(plan, text, operator, usual.orders[name], options)
     return [*dict.fromkeys([*learned, *usual.opening(operator)])]

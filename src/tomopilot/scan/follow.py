@@ -8,6 +8,8 @@ from torch import Tensor
 from tomopilot.design.disagreement import disagreement
 from tomopilot.experiment import Experiment
 from tomopilot.files.archive import Archive
+from tomopilot.measure.stack import Stack
+from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.randomness import stream
 from tomopilot.scan.judge import Row
 from tomopilot.scan.parts import family, make
@@ -26,9 +28,11 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         return
     cell = virtual(plan, scan)
     experiment, until, judge = cell.parts.experiment, cell.parts.until, cell.judge
-    recorded, shown = Recorded(experiment, archive, scan.key), scan in shown_halfway(plan)
+    recorded, shown = Recorded(experiment, archive, scan.key, cell.scouts), scan in shown_halfway(plan)
 
     def keep(row: Row) -> Row:
+        if cell.scouts:
+            row["scouts"] = list(cell.scouts.numbers)
         if shown and row["count"] == plan.halfway:
             archive.add_estimate(scan.halfway, row["count"], {"guess": experiment.draws().guess})
         return recorded.keep(row)
@@ -56,6 +60,7 @@ def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Ten
     against = disagreement(experiment.data, draws.guess, rng=rng)
     found = {"images": draws.images, "guess": draws.guess, "disagreement": against}
     if alarmed:
-        bare = make(family(plan.operator).bare).sample(experiment.data, 1, rng=torch.Generator())
-        found["without_prior"] = bare.guess
+        bare = make(family(plan.operator).bare)
+        bare = Slicewise(bare) if isinstance(experiment.operator, Stack) else bare
+        found["without_prior"] = bare.sample(experiment.data, 1, rng=torch.Generator()).guess
     return found

@@ -13,19 +13,21 @@ from torch import Tensor
 
 from tomopilot.disk import write_atomically
 from tomopilot.files.archive import Archive
-from tomopilot.files.images import read_images
 from tomopilot.files.kspace import KspaceFile, write_kspace
-from tomopilot.files.nexus import ScanFile, write_scan
+from tomopilot.files.nexus import Frames, ScanFile, write_scan
+from tomopilot.files.volumes import is_volume
 from tomopilot.measure.fourier import to_complex
 from tomopilot.measure.kind import ROW, Kind
+from tomopilot.measure.stack import Stack
 from tomopilot.prior.checkpoint import folder_of, read_card
+from tomopilot.scan.assemble import operator_of
 from tomopilot.scan.judge import Row
 from tomopilot.scan.notices import stopped
 from tomopilot.scan.paired import findings
 from tomopilot.scan.parts import Method, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import method_of, summarise
-from tomopilot.scan.virtual import image_of, operator_of
+from tomopilot.scan.virtual import image_of
 
 COLUMNS = (
     "image", "prior", "posterior", "policy", "seed", "count", "design", "setting", "psnr", "ssim", "rmse",
@@ -33,8 +35,8 @@ COLUMNS = (
     "estimate_evaluations", "expected_rmse", "surprise",
 )  # fmt: skip
 FACTS = (
-    "operator", "angles", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan", "seed",
-    "device",
+    "operator", "angles", "wedge", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan",
+    "scouts", "seed", "device",
 )  # fmt: skip
 LISTS = (
     "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",
@@ -53,6 +55,7 @@ def scan_entry(plan: Plan, kind: Kind, rows: list[dict[str, Any]]) -> dict[str, 
         "stopped": stopped(plan, method_of(first), len(rows), kind.noun),
         "alarm": rows[-1]["alarm"],
         "alarm_by": rows[-1]["alarm_by"],
+        **{key: first[key] for key in ("scouts",) if key in first},
         **{key: [row[key] for row in rows] for key in LISTS},
         "split": {part: sum(row["split"][part] for row in rows) for part in first["split"]},
     }
@@ -60,8 +63,7 @@ def scan_entry(plan: Plan, kind: Kind, rows: list[dict[str, Any]]) -> dict[str, 
 
 def kind_of(plan: Plan) -> Kind:
     """What is measured; reads an image."""
-    (image,) = read_images(plan.images[0])
-    return operator_of(plan, image).kind
+    return operator_of(plan, image_of(plan, plan.images[0])).kind
 
 
 def described(plan: Plan, kind: Kind, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,48 +102,59 @@ def comparison(plan: Plan, facts: Mapping[str, Any], rows: list[Row]) -> dict[st
 
 def write_scans(out: Path, plan: Plan, archive: Archive, summary: Mapping[str, Any]) -> None:
     """The file of each scan of a `simulate`: measurements, estimate, uncertainty, samples, scores."""
-    provenance = {
-        key: str(value) for key, value in summary.items() if key not in ("images", "kind", "pixel_sizes")
-    }
-    for index, scan in enumerate(plan.scans):
-        name = "scan.h5" if len(plan.images) == 1 else f"scan-{index}.h5"
-        write_file(out / name, plan, scan, archive, provenance)
+    for scan in plan.scans:
+        if not is_volume(scan.image):  # those were written before their slices were reconstructed
+            write_file(out / own_name(plan, scan, "scan.h5"), plan, scan, archive, provenance(summary))
+
+
+def own_name(plan: Plan, scan: Scan, name: str) -> str:
+    """The name of a scan's own file: `scan.h5`, or, of several scans, `scan-0.h5` and so on."""
+    stem, ending = name.split(".")
+    return name if len(plan.scans) == 1 else f"{stem}-{plan.scans.index(scan)}.{ending}"
+
+
+def provenance(summary: Mapping[str, Any]) -> dict[str, str]:
+    """How scans were made, in their files."""
+    return {key: str(value) for key, value in summary.items() if key not in ("images", "kind", "pixel_sizes")}
 
 
 def write_file(path: Path, plan: Plan, scan: Scan, archive: Archive, provenance: Mapping[str, str]) -> None:
     """The file of one finished scan, in the format of what was measured."""
     known = image_of(plan, scan.image)
     operator = operator_of(plan, known)
-    blocks = archive.blocks(scan.key)
-    estimate = archive.estimate(scan.key, len(blocks))
-    assert estimate is not None
-    shown, pictures = operator.shown, operator.kind.picture(estimate["images"])
-    rows = archive.steps(scan.key)
+    shown, own, rows = operator.shown, operator.settings.tolist(), archive.steps(scan.key)
     scores = [[math.nan if s is None else s for s in row["scores"]] for row in rows if "scores" in row]
     common = {
-        "uncertainty": deviation(pictures).numpy(),
         "scores": torch.tensor(scores).reshape(-1, len(shown)).numpy(),
         "name": known.name,
         "provenance": dict(provenance),
     }
-    measured = torch.stack([block.values for block in blocks]).numpy()
-    own = operator.settings.tolist()
-    taken = operator.at([own[b.design] if b.setting is None else b.setting for b in blocks]).shown.numpy()
+    reached = [
+        own[block.design] if block.setting is None else block.setting
+        for block in archive.each_block(scan.key)
+    ]
+    taken = operator.at(reached).shown.numpy()
+    angles = {"angles_deg": taken, "settings_deg": shown.numpy(), "pixel_size": known.pixel_size}
+    if isinstance(operator, Stack):
+        write_scan(path, ScanFile(_frames(archive, scan, operator, len(reached)), **angles, **common))
+        return
+    measured = torch.stack([block.values for block in archive.blocks(scan.key)]).numpy()
+    estimate = archive.estimate(scan.key, len(measured))
+    assert estimate is not None
+    common["uncertainty"] = deviation(operator.kind.picture(estimate["images"])).numpy()
     if operator.kind is ROW:
         image, samples = (to_complex(estimate[key]).numpy() for key in ("guess", "images"))
         write_kspace(path, KspaceFile(measured, taken.astype(int), image, samples=samples, **common))
         return
     image, samples = (estimate[key].numpy() for key in ("guess", "images"))
-    file = ScanFile(
-        measured,
-        taken,
-        image,
-        samples=samples,
-        settings_deg=shown.numpy(),
-        pixel_size=known.pixel_size,
-        **common,
-    )
-    write_scan(path, file)
+    write_scan(path, ScanFile(measured, reconstruction=image, samples=samples, **angles, **common))
+
+
+def _frames(archive: Archive, scan: Scan, operator: Stack, count: int) -> Frames:
+    """What was measured of a volume, one frame at a time."""
+    first = next(archive.each_block(scan.key)).values.numpy()
+    read = lambda: (block.values.numpy() for block in archive.each_block(scan.key))  # noqa: E731
+    return Frames((count, *operator.block_shape), first.dtype, read)
 
 
 def deviation(pictures: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -22,10 +22,11 @@ from tomopilot.design.policy import (
     uniform_order,
 )
 from tomopilot.files.images import NamedImage
+from tomopilot.measure.fan import Fan
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.kind import PROJECTION, ROW
 from tomopilot.measure.operator import Operator
-from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.measure.radon import Radon
 from tomopilot.posterior.classical import FilteredBackProjection, TotalVariation, ZeroFilled
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.ensemble import Bootstrap, Swag
@@ -146,7 +147,7 @@ def population(
 class Family:
     """An operator by name: how it is made for an image, and what is used where nothing is named."""
 
-    make: Callable[..., Operator]  # from an image, `angles` and `bins`
+    make: Callable[..., Operator]  # from an image, angles (radians), bins (or None), and options
     kind: str
     prior: str
     auto: str  # our best pair: chooses by one posterior, estimates by another
@@ -158,6 +159,7 @@ class Family:
     orders: Mapping[str, Order] = field(default_factory=dict)
     rules: Mapping[str, Callable[..., Policy]] = field(default_factory=dict)  # from opening, start, options
     unused: Mapping[str, str] = field(default_factory=dict)  # options it has no use for, and why
+    turn: float = 180.0  # degrees after which its angles repeat
 
     @property
     def bare_policies(self) -> tuple[str, ...]:
@@ -174,8 +176,8 @@ class Family:
                 )
 
 
-def radon(image: NamedImage, *, angles: int, bins: int | None) -> Radon:
-    """Parallel projections over half a turn."""
+def width_of(image: NamedImage) -> int:
+    """The side of an image that is projected."""
     height, width = image.pixels.shape
     if image.pixels.is_complex():
         raise ValueError(
@@ -186,34 +188,55 @@ def radon(image: NamedImage, *, angles: int, bins: int | None) -> Radon:
         raise ValueError(
             f"{image.name} is {height} x {width} pixels; projections need a square image: crop or pad it"
         )
-    return Radon(width, half_turn(angles), bins)
+    return width
 
 
-def mri(image: NamedImage, *, angles: int, bins: int | None) -> Fourier:
+def radon(image: NamedImage, angles: Tensor, bins: int | None) -> Radon:
+    """Parallel projections."""
+    return Radon(width_of(image), angles, bins)
+
+
+def fan(
+    image: NamedImage,
+    angles: Tensor,
+    bins: int | None,
+    source: float = 4.0,
+    detector: float = 5.4,
+    **rest: Any,
+) -> Fan:
+    """Fan-beam projections; distances of source and detector are in widths of the image."""
+    width = width_of(image)
+    lengths = {"source": width * float(source), "detector": width * float(detector)}
+    return Fan(width, angles, bins, **lengths, **rest)
+
+
+def mri(image: NamedImage, angles: Tensor, bins: int | None) -> Fourier:
     """All rows of k-space."""
     height, width = image.pixels.shape
     return Fourier((height, width))
 
 
+PARALLEL = Family(
+    radon,
+    PROJECTION.name,
+    prior="chip-128",
+    auto="scout:moments",
+    bare="tv",
+    posteriors=("auto", "fbp", "tv"),
+    policies=("variance", "uniform"),
+    order="uniform",
+    opening=uniform_order,
+    orders={
+        "uniform": lambda operator, *_: uniform_order(operator),
+        "random": lambda operator, seed, *_: random_order(len(operator), seed),
+        "golden": lambda operator, *_: golden_order(operator),
+        "population": population,
+    },
+    rules={"expert": Expert},
+)
 OPERATORS = {
-    "radon": Family(
-        radon,
-        PROJECTION.name,
-        prior="chip-128",
-        auto="scout:moments",
-        bare="tv",
-        posteriors=("auto", "fbp", "tv"),
-        policies=("variance", "uniform"),
-        order="uniform",
-        opening=uniform_order,
-        orders={
-            "uniform": lambda operator, *_: uniform_order(operator),
-            "random": lambda operator, seed, *_: random_order(len(operator), seed),
-            "golden": lambda operator, *_: golden_order(operator),
-            "population": population,
-        },
-        rules={"expert": Expert},
-    ),
+    "radon": PARALLEL,
+    "fan": replace(PARALLEL, make=fan, turn=360.0),
     "mri": Family(
         mri,
         ROW.name,
@@ -235,6 +258,7 @@ OPERATORS = {
         },
         unused={
             "angles": "the image itself says which rows of k-space there are",
+            "wedge": "k-space has no angles",
             "bins": "k-space has no detector",
             "finer": "k-space is not projected",
             "prescan": "the rows about the centre are its pre-scan (--start)",
@@ -257,9 +281,10 @@ def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def family(operator: str) -> Family:
-    """What an operator's name stands for."""
-    check_names("operator", [operator], OPERATORS)
-    return OPERATORS[operator]
+    """What an operator's name stands for, whatever its options."""
+    name = part(operator)[0]
+    check_names("operator", [name], OPERATORS)
+    return OPERATORS[name]
 
 
 def part(text: str) -> tuple[str, dict[str, Any]]:
@@ -290,8 +315,14 @@ def rule(policy: str) -> str:
 Made = TypeVar("Made")
 
 
-def built(policy: str, make: Callable[..., Made], given: Sequence[Any], options: Mapping[str, Any]) -> Made:
-    """A part of a policy; raises on options that `make` does not know, lacks or finds out of range."""
+def built(
+    text: str,
+    make: Callable[..., Made],
+    given: Sequence[Any],
+    options: Mapping[str, Any],
+    what: str = "policy",
+) -> Made:
+    """What a text names; raises on options that `make` does not know, lacks or finds out of range."""
     known = inspect.signature(make)
     try:
         known.bind(*given, **options)
@@ -299,10 +330,10 @@ def built(policy: str, make: Callable[..., Made], given: Sequence[Any], options:
     except TypeError as error:
         names = ", ".join([*known.parameters][len(given) :])
         raise ValueError(
-            f"policy {policy!r} cannot be used: {error}; {rule(policy)} takes {names or 'no options'}"
+            f"{what} {text!r} cannot be used: {error}; {rule(text)} takes {names or 'no options'}"
         ) from None
     except ValueError as error:
-        raise ValueError(f"policy {policy!r} cannot be used: {error}") from None
+        raise ValueError(f"{what} {text!r} cannot be used: {error}") from None
 
 
 def entry(text: str) -> Entry:
@@ -328,7 +359,7 @@ def pair(posterior: str) -> tuple[str, str]:
     (('scout', 'prox'), ('soft(steps=20)', 'soft(steps=20)'))
     """
     if posterior == "auto":
-        posterior = OPERATORS["radon"].auto
+        posterior = PARALLEL.auto
     names = posterior.split(":")
     if len(names) > 2:
         raise ValueError(f"posterior {posterior!r}; expected one name, or two as in scout:moments")

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import torch
 from pydantic import ConfigDict
 
 from tomopilot.disk import typed
-from tomopilot.files.images import check_chosen, single_specs, without_folder
+from tomopilot.files.images import VOLUME, check_chosen, single_specs, without_folder
+from tomopilot.files.volumes import is_volume, volume_spec
+from tomopilot.measure.kind import PROJECTION
 from tomopilot.prior.checkpoint import prior_folders
-from tomopilot.scan.parts import OPERATORS, SCORES, Family, Method, check_names, entry, family, pair, rule
+from tomopilot.scan.grid import Wedge, candidates
+from tomopilot.scan.parts import PARALLEL, SCORES, Family, Method, check_names, entry, family, pair, rule
 
 SIZES = {  # least and most that can be meant
     "angles": (1, 10_000),
@@ -23,6 +26,7 @@ SIZES = {  # least and most that can be meant
     "count": (1, 10_000),
     "start": (0, 10_000),
     "prescan": (1, 2**15),
+    "scouts": (1, 10_000),
     "workers": (1, 256),
 }
 
@@ -41,7 +45,8 @@ class Plan:
     images: tuple[str, ...]  # specs of single images
     methods: tuple[Method, ...]
     operator: str = "radon"
-    angles: int = 180
+    angles: int | tuple[float, ...] = 180  # over the turn, or a list in degrees
+    wedge: tuple[Wedge, ...] | None = None  # that angles can be reached in
     bins: int | None = None
     noise: str = "relative:0.01"
     finer: int = 1
@@ -54,13 +59,16 @@ class Plan:
     device: str = "cpu"
     prescan: int | None = None  # pixels along a side of a low-resolution image that is known before
     pixel_size: float | None = None  # metres, of all images, whatever their files say
+    scouts: int | None = None  # slices of a volume that the scan is chosen by; None: as many as is usual
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
             raise ValueError("a scan needs at least one image and one method")
-        for name in ("angles", "bins", "finer", "count", "start", "prescan"):
+        check_size("angles", self.angles if isinstance(self.angles, int) else len(self.angles))
+        candidates(self.angles, self.wedge, family(self.operator).turn)
+        for name in ("bins", "finer", "count", "start", "prescan", "scouts"):
             check_size(name, getattr(self, name))
         if self.budget < 1:
             raise ValueError(f"the budget is {self.budget} measurements; expected at least 1")
@@ -74,6 +82,22 @@ class Plan:
             raise ValueError("an adaptive policy compares samples: use a --count of at least 2")
         for method in self.methods:
             method.check(self.operator)
+        self._check_volumes()
+
+    def _check_volumes(self) -> None:
+        volumes = [spec for spec in self.images if is_volume(spec)]
+        if self.scouts is not None and not volumes:
+            raise ValueError(
+                f"scouts is {self.scouts}, but no image is a volume: name one as volume:FILE::0-63, or leave "
+                "--scouts out"
+            )
+        if volumes and family(self.operator).kind != PROJECTION.name:
+            raise ValueError(
+                f"{self.label(volumes[0])} is a volume, but {self.operator} is for single images: leave "
+                f"{VOLUME} out"
+            )
+        if volumes and self.prescan is not None:
+            raise ValueError("a volume has no pre-scan: leave --prescan out")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -86,6 +110,10 @@ class Plan:
         """An image's name in tables: without its folder, where that is enough to tell it from the others."""
         short = [without_folder(image) for image in self.images]
         return without_folder(spec) if short.count(without_folder(spec)) == 1 else spec
+
+    def named(self, scan: "Scan") -> str:
+        """A scan, in a sentence."""
+        return f"{self.label(scan.image)} with {scan.method.posterior} and {scan.method.policy}"
 
     def judges(self, count: int) -> bool:
         return self.at is None or count in self.at
@@ -136,7 +164,8 @@ def plan_of(
     usual = family(operator)
     usual.check_options(operator, rest)
     for spec in images:
-        check_chosen(spec)
+        if not is_volume(spec):
+            check_chosen(spec)
     posteriors = [_own_name(name, usual) for name in posteriors or usual.posteriors]
     known = prior_folders()
     priors = [
@@ -150,7 +179,8 @@ def plan_of(
         if len(posteriors) == 1 or rule(policy) not in SCORES or entry(pair(posterior)[0]).gives_samples
         for prior in (priors if any(entry(name).needs_prior for name in pair(posterior)) else [None])
     ]
-    specs = tuple(dict.fromkeys(single for spec in images for single in single_specs(spec)))
+    singles = (([volume_spec(spec)] if is_volume(spec) else single_specs(spec)) for spec in images)
+    specs = tuple(dict.fromkeys(chain.from_iterable(singles)))
     known_rest = {key: value for key, value in rest.items() if value is not None}
     return Plan(
         specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **known_rest
@@ -159,7 +189,7 @@ def plan_of(
 
 def _own_name(posterior: str, usual: Family) -> str:
     """`auto` is another pair for other measurements than projections."""
-    return usual.auto if posterior == "auto" and usual is not OPERATORS["radon"] else posterior
+    return usual.auto if posterior == "auto" and usual.auto != PARALLEL.auto else posterior
 
 
 def pick_device(name: str) -> str:

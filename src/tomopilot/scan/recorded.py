@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
 
-from tomopilot.experiment import Experiment
+from tomopilot.experiment import Experiment, check_measured
 from tomopilot.files.archive import Archive, Block
 from tomopilot.measure.noise import Noise, from_words, in_words
 from tomopilot.measure.operator import Numbers, numbers
+from tomopilot.measure.stack import Scouts
 from tomopilot.records import Draws, Step
 from tomopilot.scan.judge import Row
 
@@ -22,10 +24,14 @@ class Recorded:
     Once `tell` has returned, the measurement is on disk, even if the process or the machine is killed. A
     scan has one writer at a time. Measurements are replayed from the record without clocks: the same
     measurements, the same samples, the same next design.
+
+    scouts: where the experiment sees a few slices of a volume only; the record keeps all of them
     """
 
-    def __init__(self, experiment: Experiment, archive: Archive, key: str) -> None:
-        self.experiment, self.archive, self.key = experiment, archive, key
+    def __init__(
+        self, experiment: Experiment, archive: Archive, key: str, scouts: Scouts | None = None
+    ) -> None:
+        self.experiment, self.archive, self.key, self.scouts = experiment, archive, key, scouts
         self.rows: list[Row] = archive.steps(key)
         self._recall()
 
@@ -42,7 +48,8 @@ class Recorded:
         self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
     ) -> None:
         """Takes a measurement, as `Experiment.tell`, once it is on disk."""
-        self.experiment.check(design, values, noise, setting)
+        whole = self.scouts.whole if self.scouts else self.experiment.operator
+        check_measured(whole, design, values, noise or self.experiment.noise, setting)
         reached = None if setting is None else numbers(setting).tolist()
         block = Block(design, numbers(values), reached, in_words(noise) if noise else None)
         self.archive.add_block(self.key, self.experiment.count_told + 1, block)
@@ -50,7 +57,7 @@ class Recorded:
 
     def fail(self, design: int) -> None:
         """A design that was asked for could not be measured: it is free again."""
-        self.experiment.pending.discard(design)
+        self.experiment.pending.pop(design, None)
 
     def step(self, measure: Callable[[int], Tensor], until: Callable[[Experiment], bool]) -> Step:
         """Suggests, measures, tells and decides; a measurement that raises counts as never asked for."""
@@ -83,9 +90,8 @@ class Recorded:
 
     def _recall(self) -> None:
         """Measurements, surprises and samples, up to where the scan was stopped."""
-        blocks, judged = self.archive.blocks(self.key), len(self.rows)
-        drawn = self.archive.drawn(self.key)
-        for count, block in enumerate(blocks[:judged], 1):
+        blocks, drawn = self.archive.each_block(self.key), self.archive.drawn(self.key)
+        for count, block in enumerate(islice(blocks, len(self.rows)), 1):
             self._tell(block)
             tensors = self.archive.draws(self.key, count) if count == drawn else None
             if tensors:  # where designs are chosen several at a time, these may not be the last
@@ -95,12 +101,13 @@ class Recorded:
             for one, row in zip(self.experiment.told, self.rows, strict=True)
         ]
         self.experiment.recall(told, None)
-        for block in blocks[judged:]:
+        for block in blocks:
             self._tell(block)
 
     def _tell(self, block: Block) -> None:
         noise = from_words(block.noise) if block.noise else None
-        self.experiment.tell(block.design, block.values, noise, block.setting)
+        seen = self.scouts.rows(block.values) if self.scouts else block.values
+        self.experiment.tell(block.design, seen, noise, block.setting)
 
 
 def unfold(draws: Draws) -> dict[str, Tensor]:

@@ -3,10 +3,8 @@
 import os
 import secrets
 import socket
-import traceback
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +13,13 @@ from tomopilot.files.archive import Archive
 from tomopilot.scan.follow import follow
 from tomopilot.scan.judge import Row
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.tasks import Task, carry_out, first_failure
 
 SCANS = "scans"  # folder of the records that workers write
-LOSSES = 3  # workers that a scan may lose
-SAID = (ValueError, OSError, FloatingPointError, MemoryError)  # sentences for users; others are ours to mend
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Task):
     """One scan of a plan, begun or continued, on any machine that sees `out`.
 
     Each execution has a record of its own, so that a worker which was only thought to be lost disturbs
@@ -34,17 +31,7 @@ class Work:
     out: Path
     origin: Path  # where the names of files begin
 
-    def __call__(self) -> Exception | None:
-        """What went wrong. Nothing is raised, so whatever a future raises is the loss of its worker."""
-        try:
-            self._follow()
-        except Exception as error:
-            if not isinstance(error, SAID):
-                error.add_note(traceback.format_exc())
-            return error
-        return None
-
-    def _follow(self) -> None:
+    def do(self) -> None:
         folder = self.out / SCANS
         if not (folder.is_dir() and self.origin.is_dir()):
             raise OSError(f"{self.out} is not visible on {socket.gethostname()}: use a folder that all share")
@@ -56,12 +43,6 @@ class Work:
                 archive.take(path, scan.key, scan.halfway)
             for _ in follow(plan, scan, archive):
                 pass
-
-    def checkpoint(self) -> object:
-        """For submitit, when SLURM takes the node away: the same again, which continues."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 def records(out: Path, index: int | str = "*") -> list[Path]:
@@ -110,24 +91,16 @@ def _spread(plan: Plan, archive: Archive, out: Path, pool: Executor, left: list[
     works = [Work(plan.to_json(), index, out, Path.cwd()) for index in left]
     for work in works:
         _hand_out(archive, plan, work)
-    jobs: dict[Future[Exception | None], Work] = {pool.submit(work): work for work in works}
-    lost, failed = Counter[Work](), dict[Work, Exception]()
-    while jobs:
-        for job in wait(jobs, return_when=FIRST_COMPLETED).done:
-            work = jobs.pop(job)
-            reason = _lost(job)
-            lost[work] += reason is not None
-            if reason is not None and lost[work] < LOSSES:
-                jobs[pool.submit(work)] = work
-                continue
-            gather(archive, plan, out, work.index)
-            error = reason or job.result()
-            if error is None:
-                yield from archive.steps(plan.scans[work.index].key)
-            else:
-                failed[work] = error
+    failed: list[tuple[int, Exception]] = []
+    for work, error in carry_out(pool, works):
+        gather(archive, plan, out, work.index)
+        if error is None:
+            yield from archive.steps(plan.scans[work.index].key)
+        else:
+            failed.append((work.index, error))
     if failed:
-        raise _told(plan, out, failed, lost)
+        found = sorted(failed, key=lambda one: one[0])
+        raise first_failure([(plan.named(plan.scans[index]), error) for index, error in found], out)
 
 
 def _hand_out(archive: Archive, plan: Plan, work: Work) -> None:
@@ -136,27 +109,3 @@ def _hand_out(archive: Archive, plan: Plan, work: Work) -> None:
     if archive.size(scan.key, scan.halfway):
         with closing(Archive(new_record(work.out, work.index))) as begun:
             begun.take(archive.path, scan.key, scan.halfway)
-
-
-def _lost(job: Future[Exception | None]) -> Exception | None:
-    """Why a worker was lost; None where it was not."""
-    try:
-        job.result()
-    except Exception as error:
-        return error
-    return None
-
-
-def _told(plan: Plan, out: Path, failed: dict[Work, Exception], lost: Counter[Work]) -> Exception:
-    """The first failure, by the name of its scan."""
-    (work, error), *others = sorted(failed.items(), key=lambda item: item[0].index)
-    scan = plan.scans[work.index]
-    name = f"{plan.label(scan.image)} with {scan.method.posterior} and {scan.method.policy}"
-    kept = f"; {len(others)} other scans failed" if others else ""
-    kept += f". What was measured is kept: tomopilot resume {out}"
-    if lost[work] >= LOSSES:
-        return OSError(f"{name} lost {LOSSES} workers ({type(error).__name__}: {error}){kept}")
-    if isinstance(error, SAID):
-        return type(error)(f"{name}: {error}{kept}")
-    error.add_note(name + kept)
-    return error

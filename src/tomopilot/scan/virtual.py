@@ -8,14 +8,17 @@ from torch import Tensor
 
 from tomopilot.design.trust import Trust
 from tomopilot.files.images import NamedImage, read_images
+from tomopilot.files.volumes import is_volume, read_volume
+from tomopilot.files.voxels import check_zarr
 from tomopilot.measure.lowres import LowRes
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.operator import Operator
+from tomopilot.measure.stack import Scouts, Stack, over_height
 from tomopilot.prior.checkpoint import Prior
 from tomopilot.prior.denoiser import in_range
 from tomopilot.randomness import stream
 from tomopilot.records import Data
-from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, policy, prior_of
+from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, operator_of, policy, prior_of
 from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
 from tomopilot.scan.parts import family
@@ -26,6 +29,7 @@ from tomopilot.simulate.instrument import Simulated
 FIRST = 8  # measurements that the noise is compared with
 DROWNED = 1e-3  # signal to noise below which noise is a mistake
 PRESCANNED = 0.01  # noise of a pre-scan, of its root mean square
+SCOUTS = 4  # slices that a volume is usually scanned by
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Virtual:
     instrument: Simulated
     parts: Parts
     judge: Judge
+    scouts: Scouts | None = None  # of a volume, whose other slices are judged once the scan is over
 
 
 def virtual(plan: Plan, scan: Scan) -> Virtual:
@@ -43,10 +48,16 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
     operator = operator_of(plan, image).to(plan.device)
     truth = truth_of(image, operator, plan.seed).to(plan.device)
     exact = Simulated(truth, operator, Gaussian(), finer=plan.finer).clean(torch.arange(len(operator)))
-    noise = noise_of(plan.noise, exact, len(image.pixels))
+    noise = noise_of(plan.noise, exact, image.pixels.shape[-2])
     name = plan.label(scan.image)
-    instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer, name=name)
+    names = image.slices or name
+    instrument = Simulated(truth, operator, noise, seed=plan.seed, finer=plan.finer, name=names)
     span = (image.shown.max() - image.shown.min()).item() or 1.0
+    if isinstance(operator, Stack):
+        scouts = Scouts(operator, over_height(plan.scouts or SCOUTS, operator.slices))
+        seen = truth[list(scouts.numbers)]
+        parts = assemble(plan, scan, scouts.operator, noise, span, truth=seen, slices=scouts.numbers)
+        return Virtual(instrument, parts, Judge(replace(plan, at=()), scan, parts), scouts)
     parts = assemble(plan, scan, operator, noise, span, prescan(plan, truth, name), truth)
     return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
 
@@ -63,14 +74,9 @@ def prescan(plan: Plan, truth: Tensor, name: str) -> Data | None:
 
 
 def image_of(plan: Plan, spec: str) -> NamedImage:
-    """A single image; the plan knows its pixel size better than its file."""
-    (image,) = read_images(spec)
+    """A single image, or a volume; the plan knows its pixel size better than its file."""
+    (image,) = [read_volume(spec)] if is_volume(spec) else read_images(spec)
     return replace(image, pixel_size=plan.pixel_size or image.pixel_size)
-
-
-def operator_of(plan: Plan, image: NamedImage) -> Operator:
-    """All that could be measured of an image."""
-    return family(plan.operator).make(image, angles=plan.angles, bins=plan.bins)
 
 
 def check(plan: Plan) -> list[Look]:
@@ -79,6 +85,8 @@ def check(plan: Plan) -> list[Look]:
 
 
 def _check_scans(plan: Plan, spec: str) -> Look:
+    if is_volume(spec):
+        check_zarr()
     image = image_of(plan, spec)
     operator = operator_of(plan, image)
     if plan.prescan is not None:
@@ -108,14 +116,14 @@ def signal_to_noise(plan: Plan, image: NamedImage, operator: Operator) -> float:
     """Root mean square, over the first measurements, of a value over its noise; infinite without a signal."""
     first = torch.tensor(family(plan.operator).opening(operator)[:FIRST])
     clean = operator[first].forward(truth_of(image, operator, plan.seed)[None])
-    noise = noise_of(plan.noise, clean, len(image.pixels))
+    noise = noise_of(plan.noise, clean, image.pixels.shape[-2])
     shares = clean.abs().square() * noise.precision(clean)
     return shares.mean().sqrt().item() if clean.any() else math.inf
 
 
 def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
     """Raises where the prior cannot take the image: real or complex, its size, or its intensities."""
-    prior.check_shape(operator.image_shape)
+    prior.check_shape(operator.operator.image_shape if isinstance(operator, Stack) else operator.image_shape)
     low, high = image.shown.min().item(), image.shown.max().item()
     lowest = prior.high - prior.peak
     if not in_range(low, high, (lowest, prior.high)):

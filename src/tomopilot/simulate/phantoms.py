@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 from scipy.special import ndtr
 
+from tomopilot.simulate.discs import disc
+
 FINE = 4  # drawing points per pixel, along each axis
 BLUR = 0.53  # sigma of the in-plane resolution, pixels
 
@@ -197,4 +199,4 @@ def chip(seed: int = 0, size: int = 128) -> np.ndarray:
     return np.clip(image, 0, 1).astype(np.float32, order="C")
 
 
-PHANTOMS: dict[str, Callable[..., np.ndarray]] = {"chip": chip}
+PHANTOMS: dict[str, Callable[..., np.ndarray]] = {"chip": chip, "disc": disc}

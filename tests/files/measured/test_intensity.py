@@ -5,8 +5,9 @@ import torch
 from tomopilot.files.measured.correction import Correction
 from tomopilot.files.measured.intensity import intensity_of
 from tomopilot.files.measured.records import Frames, RawScan
+from tomopilot.measure.backprojection import filtered_backprojection
 from tomopilot.measure.noise import Gaussian, Poisson
-from tomopilot.measure.radon import Radon, filtered_backprojection
+from tomopilot.measure.radon import Radon
 
 TWO = {"range": [0.0, 1.0], "unit": "metal fraction (0 dielectric, 1 metal)"}
 LINE = np.arange(96) - 47.5
