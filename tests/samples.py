@@ -1,13 +1,22 @@
 """Small files in the formats that people bring, and what is in them, for tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
+import torch
+from PIL import Image
 
+from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile
+from tomopilot.files.reading import InputFileError
+
+STACK = np.random.default_rng(0).integers(0, 256, (8, 5, 6), dtype=np.uint8)
+GREY = {"photometric": "minisblack"}  # how tifffile is told that values are no colours
+WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
 
 TINY_TRAINING = """
 [training]
@@ -18,6 +27,152 @@ steps = 2
 save_every = 1
 validate_every = 1
 """
+
+
+def expected(array: np.ndarray) -> torch.Tensor:
+    """What is read of stored values: integers over the largest of their type."""
+    largest = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
+    return torch.from_numpy((array / np.float64(largest)).astype(np.float32))
+
+
+def filling(array: np.ndarray, dtype: str) -> np.ndarray:
+    """8-bit values as another type, over all of its range where that is integers."""
+    kind = np.dtype(dtype)
+    return array.astype(kind) * kind.type(np.iinfo(kind).max // 255 if kind.kind in "iu" else 1)
+
+
+def refusal(spec: object) -> str:
+    """Why images cannot be read."""
+    with pytest.raises(InputFileError) as caught:
+        read_images(str(spec))
+    return str(caught.value)
+
+
+def assert_read(spec: object, arrays: Sequence[np.ndarray] | np.ndarray) -> None:
+    """Images are read as they were stored, to the last bit."""
+    found, wanted = [image.pixels for image in read_images(str(spec))], [expected(array) for array in arrays]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+def save_h5(path: Path, **arrays) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+def save_png(path: Path, array: np.ndarray) -> None:
+    Image.fromarray(array).save(path)
+
+
+def save_pages(path: Path, array: np.ndarray) -> None:
+    """A multi-page TIFF without tifffile's own note of the stack's shape."""
+    first, *rest = [Image.fromarray(page) for page in array]
+    first.save(path, save_all=True, append_images=rest)
+
+
+SAVE_STACK = {
+    "a.npy": np.save,
+    "a.npz": lambda path, array: np.savez_compressed(path, images=array, source=np.arange(8)),
+    "lone.npz": lambda path, array: np.savez(path, anything=array),
+    "a.tif": lambda path, array: tifffile.imwrite(path, array, **GREY),
+    "pages.TIFF": save_pages,
+    "a.h5": lambda path, array: save_h5(path, **{"deep/down": array, "angles": np.arange(8.0)}),
+    "a.nxs": lambda path, array: save_h5(path, images=array),
+}
+
+
+def save_tifs(folder: Path, array: np.ndarray, **options) -> Path:
+    """A file a slice, with numbers that do not sort as text."""
+    folder.mkdir()
+    for i, image in enumerate(array):
+        tifffile.imwrite(folder / f"slice{i + 7}.tif", image, **GREY, **options)
+    return folder
+
+
+def save_dicoms(folder: Path, array: np.ndarray, *, step: float = 2.5, **tags) -> Path:
+    """Axial slices of one series, from foot to head, whose names are in another order."""
+    folder.mkdir()
+    for i, image in enumerate(array):
+        place = {
+            "ImagePositionPatient": [-10, -10, step * i - 40],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        }
+        save_dicom(folder / f"{(5 * i) % 8}.dcm", image, **{"SeriesInstanceUID": "1.2.4", **place, **tags})
+    return folder
+
+
+def save_nifti(path: Path, array: np.ndarray, affine: np.ndarray | None = None, **fields) -> None:
+    """A volume (x, y, z) in mm, by default to the left, to the back and upwards; header fields may change."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(array, np.diag([-2.0, -2.0, 3.0, 1.0]) if affine is None else affine)
+    image.header.set_xyzt_units("mm")
+    for name, value in fields.items():
+        image.header[name] = value
+    nibabel.save(image, path)
+
+
+def save_vgi(path: Path, array: np.ndarray, **changes) -> Path:
+    """A volume (z, y, x) in a raw file beside its description, of which words may be changed."""
+    path.with_suffix(".vol").write_bytes(array.tobytes())
+    said = {
+        "size": " ".join(map(str, array.shape[::-1])),
+        "kind": "float" if array.dtype.kind == "f" else "unsigned integer",
+        "bits": 8 * array.dtype.itemsize,
+        "name": path.with_suffix(".vol").name,
+        "skip": 0,
+        "resolution": "0.05 0.05 0.1",
+        "unit": "mm",
+        **changes,
+    }
+    path.write_text(VGI.format(**said), newline="\r\n")
+    return path
+
+
+VGI = """{{volume1}}
+[representation]
+size = {size}
+datatype = {kind}
+bitsperelement = {bits}
+[file1]
+SkipHeader = {skip}
+FileFormat = raw
+Size = {size}
+Name = {name}
+Datatype = {kind}
+BitsPerElement = {bits}
+{{volumeprimitive12}}
+[geometry]
+resolution = {resolution}
+unit = {unit}
+"""
+
+
+def save_zarr(folder: Path, array: np.ndarray, *, version: int = 3, **options) -> Path:
+    """An array of one chunk a slice; `options` are those of zarr."""
+    zarr = pytest.importorskip("zarr")
+    chunks = options.pop("chunks", (1, *array.shape[1:]))
+    made = zarr.create_array(
+        folder, shape=array.shape, dtype=array.dtype, chunks=chunks, zarr_format=version, **options
+    )
+    made[:] = array
+    return folder
+
+
+def save_ome(
+    folder: Path, array: np.ndarray, *, axes: str = "zyx", unit: str = "micrometer", **changes
+) -> Path:
+    """An OME-Zarr image (version 0.4) of two scales; what its metadata say of it may be changed."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(folder, mode="w", zarr_format=2)
+    scales = []
+    for level, each in enumerate((1, 2)):
+        part = array[tuple(slice(None, None, each if name in "yx" else 1) for name in axes)]
+        group.create_array(f"s{level}", shape=part.shape, dtype=part.dtype, chunks=part.shape)[:] = part
+        steps = [0.5 * each if name in "yx" else 1.0 for name in axes]
+        scales.append({"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": steps}]})
+    named = [{"name": name, "type": "space", "unit": unit} for name in axes]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": named, "datasets": scales, **changes}]
+    return folder
 
 
 def save_dicom(path: Path, stored: np.ndarray, **tags) -> None:

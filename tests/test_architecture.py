@@ -23,6 +23,7 @@ CORE = LOOP | {
     "experiment",
     "simulate",
     "files",
+    "raw",
 }
 ALLOWED = {
     "randomness": set(),
@@ -39,6 +40,7 @@ ALLOWED = {
     "testing": LOOP | {"design", "posterior", "prior", "experiment", "files"},
     "simulate": LOOP,
     "files": LOOP | {"simulate", "disk", "units"},
+    "raw": LOOP | {"files", "disk", "units"},
     "prepare": {"files", "units", "disk"},
     "scan": CORE,
     "report": CORE | {"scan"},

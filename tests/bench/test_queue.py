@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tomopilot.bench.queue import read_queue
+from tomopilot.bench.queue import Task, read_queue
 from tomopilot.prior.checkpoint import load_prior
 from tomopilot.prior.train import read_history
-from tomopilot.prior.training import read_training
+from tomopilot.prior.training import Training, read_training
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -71,6 +71,25 @@ def test_a_card_describes_the_images_it_was_trained_on(queue, tmp_path):
 def test_shipped_recipes_say_nothing_of_anybody_s_data(recipe):
     _, card = read_training(recipe)
     assert not {"data", "licence", "pixel_size", "images"} & card.keys()
+
+
+@pytest.mark.parametrize("count, held", [(20, 4), (99, 20), (100, 5)])
+def test_without_validation_images_some_are_held_back(tmp_path, count, held):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).random((count, 16, 16), np.float32))
+    slices = Task(Training(), {}, (str(tmp_path / "images.npy"),)).slices
+    assert (len(slices.images), len(slices.held)) == (count - held, held)
+
+
+@pytest.mark.parametrize(
+    "size, differs", [("0.1 um", False), ("0.16 um", False), ("0.02 to 0.05 um", False), ("1 um", True)]
+)
+def test_pixels_of_another_size_than_those_of_the_prior_are_a_doubt(size, differs):
+    """chip-128 was trained on pixels of 0.04 to 0.15 um; a tenth beyond is still alike."""
+    doubts = Task(Training(), {"pixel_size": size}, (), start_from="chip-128").doubts()
+    expected = (
+        f"the pixel size of these images is {size}, of those that chip-128 was trained on 0.04 to 0.15 um"
+    )
+    assert [doubt.startswith(expected) for doubt in doubts] == [True] * differs
 
 
 def test_phantoms_lie_in_no_folder(queue, tmp_path):

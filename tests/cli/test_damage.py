@@ -1,13 +1,10 @@
 """Whatever file is damaged: the same numbers or a sentence, soon and in little memory, never a traceback."""
 
 import json
-import os
 import random
-import resource
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from damage import FLIPS, MEMORY, SHORT, TRUNCATIONS, Trial, damages, needs_proc, resident, summary, tried
 from PIL import Image
 from samples import (
     TINY_TRAINING,
@@ -34,13 +32,9 @@ images = ["bars.npy"]
 validation = "bars.npy"
 hours = 1e-4
 """
-STATM = Path("/proc/self/statm")
-pytestmark = pytest.mark.skipif(not STATM.exists(), reason="memory of processes is read from /proc")
+pytestmark = needs_proc
 
 CHANGED = "was changed after it was written"  # said of cards, which people may edit
-SHORT, TRUNCATIONS, FLIPS = 3, 40, 50  # of each kind of file
-MEMORY, SECONDS = 500 * 2**20, 60  # at most, beyond that of the program itself; thirty times what is usual
-HANGS = 600  # seconds by the clock, on however busy a machine
 SCAN = (
     "--budget",
     4,
@@ -167,47 +161,14 @@ def numbers_of(path: Path) -> object:
     return scan["designs"], scan["psnr"]
 
 
-@dataclass(frozen=True)
-class Trial:
-    status: int
-    err: str
-    seconds: float  # of a processor
-    memory: int  # bytes at the most, with those of the program
+def carried_out(call, words: list[str], folder: Path) -> Trial:
+    """A command in a process of its own."""
 
+    def action() -> tuple[int, str]:
+        outcome = call(*words)
+        return outcome.status, outcome.err
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(STATM.read_text().split()[1]) * resource.getpagesize()
-
-
-def tried(call, words: list[str], folder: Path) -> Trial:
-    """A command in a process of its own, which costs no start."""
-    if not (child := os.fork()):
-        status = 70
-        try:
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            signal.alarm(HANGS)
-            outcome = call(*words)
-            (folder / "said").write_text(outcome.err)
-            status = outcome.status
-        except BaseException as error:
-            (folder / "said").write_text(f"Traceback: {type(error).__name__}: {error}")
-        finally:
-            os._exit(status)
-    _, status, usage = os.wait4(child, 0)
-    said = (folder / "said").read_text() if (folder / "said").exists() else "killed"
-    seconds = usage.ru_utime + usage.ru_stime
-    return Trial(os.waitstatus_to_exitcode(status), said, seconds, 1024 * usage.ru_maxrss)
-
-
-def damages(content: bytes, cuts: int, flips: int, chance: random.Random) -> Iterator[bytes]:
-    """The content cut short, then with one bit turned, at random places."""
-    for _ in range(cuts):
-        yield content[: chance.randrange(len(content))]
-    for _ in range(flips):
-        place = chance.randrange(len(content))
-        turned = bytes([content[place] ^ 1 << chance.randrange(8)])
-        yield content[:place] + turned + content[place + 1 :]
+    return tried(action, folder / "said")
 
 
 def endure(call, whole: Path, kind: Kind, tmp_path: Path, cuts: int, flips: int) -> list[Trial]:
@@ -215,13 +176,13 @@ def endure(call, whole: Path, kind: Kind, tmp_path: Path, cuts: int, flips: int)
     chance, trials = random.Random(0), []
     good = tmp_path / "good"
     shutil.copytree(whole, good)
-    sound = tried(call, kind.command(good), good)
+    sound = carried_out(call, kind.command(good), good)
     assert sound.status == 0, sound
     for number, content in enumerate(damages((whole / kind.name).read_bytes(), cuts, flips, chance)):
         folder = tmp_path / str(number)
         shutil.copytree(whole, folder)
         (folder / kind.name).write_bytes(content)
-        trial = tried(call, kind.command(folder), folder)
+        trial = carried_out(call, kind.command(folder), folder)
         assert "Traceback" not in trial.err, trial
         assert trial.status in (0, 2) or (kind.endless and trial.status == -signal.SIGPROF), trial
         if trial.status == 2:
@@ -245,12 +206,8 @@ def test_damage(name, call, whole, tmp_path):
 @pytest.mark.parametrize("name", KINDS)
 def test_much_damage(name, call, whole, tmp_path, capsys):
     trials = endure(call, whole, KINDS[name], tmp_path, TRUNCATIONS, FLIPS)
-    rejected = sum(trial.status == 2 for trial in trials)
-    worst, memory = max(trial.seconds for trial in trials), max(trial.memory for trial in trials) / 2**20
     with capsys.disabled():
-        print(
-            f"\n{name}: {len(trials)} trials, {rejected} rejected, 0 failed, {worst:.1f} s, {memory:.0f} MB"
-        )
+        print(summary(name, trials))
 
 
 EDITS = {

@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from samples import nxtomo_parts, save_dataexchange, save_nxtomo
+from samples import STACK, nxtomo_parts, save_dataexchange, save_h5, save_nxtomo, save_tifs
 
 PARTS = nxtomo_parts()
 
@@ -80,9 +80,9 @@ def test_a_row_that_is_not_there(call, tmp_path):
 
 
 def test_our_own_line_integrals(call, tmp_path):
-    from tomopilot.files.measured.correction import Correction
-    from tomopilot.files.measured.door import read_measured
-    from tomopilot.files.measured.export import write_line_integrals
+    from tomopilot.raw.correction import Correction
+    from tomopilot.raw.door import read_measured
+    from tomopilot.raw.export import write_line_integrals
 
     lines = Correction()(read_measured(str(save_nxtomo(tmp_path / "scan.nxs"))))
     write_line_integrals(tmp_path / "lines.nxs", lines)
@@ -121,3 +121,22 @@ def test_numbers_are_those_of_the_file(call, tmp_path):
     path = save_nxtomo(tmp_path / "scan.nxs", **{"instrument/detector/data": frames})
     rows = [inspected(call, path, "--row", row, "--axis", 33.8)["line integrals"] for row in (0, 1)]
     assert rows[0] != rows[1]
+
+
+def test_images_are_described(call, tmp_path):
+    np.save(tmp_path / "a.npy", STACK)
+    facts = inspected(call, tmp_path / "a.npy")
+    assert facts["format"] == "NumPy" and facts["images"] == "8 of 5 x 6 pixels" and facts["type"] == "uint8"
+    assert facts["values"].startswith(f"{STACK.min() / 255:.4g} to {STACK.max() / 255:.4g}")
+    assert facts["pixel"] == "not known"
+    save_tifs(tmp_path / "slices", STACK, resolution=(1e4, 1e4), resolutionunit=3)
+    facts = inspected(call, tmp_path / "slices")
+    assert facts["format"] == "TIFF series" and facts["pixel"] == "1 um"
+
+
+def test_neither_scan_nor_images(call, tmp_path):
+    save_h5(tmp_path / "b.h5", one=STACK, two=STACK)
+    outcome = call("inspect", tmp_path / "b.h5")
+    assert outcome.status == 2 and "no group says that it is a scan" in outcome.err
+    assert "and it holds no images: " in outcome.err and "expected one data set of images" in outcome.err
+    assert call("inspect", tmp_path / "absent.npy").status == 2

@@ -34,7 +34,7 @@ def test_a_set_and_its_card(made):
         "train": 2,
         "validation": 1,
     }
-    assert "8 images of 2 sources to train on, 4 of 1 to validate on" in outcome.out
+    assert "8 images to train on (sources: 2), 4 to validate on (sources: 1)" in outcome.out
     assert card["pixel_size"] == "4 um" and card["licence"] == "CC0" and card["data"] == "noise"
     black, white = card["intensity"]["black"], card["intensity"]["white"]
     assert card["unit"] == f"1/cm, from {black:.4g} to {white:.4g}" and black < 2 < 4 < white
@@ -166,6 +166,7 @@ WRONG = {
     ("--range", "1"): "--range is '1'; expected two numbers",
     ("--range", "2,1"): "range is (2.0, 1.0); expected two ascending numbers",
     ("--split", "half"): "expected auto, source or depth",
+    ("--every", 0): "every is 0; expected 1",
     ("--type", "int8"): "kind is 'int8'; expected uint8 or float16",
     ("--stack", "sky130.toml"): "--stack, --top and --heights are for layouts",
     ("--pixel-size", "2"): "--pixel-size cannot be used",

@@ -20,7 +20,8 @@ from tomopilot.files.archive import Archive
 from tomopilot.scan.executors import executor
 from tomopilot.scan.lock import locked
 from tomopilot.scan.plan import plan_of
-from tomopilot.scan.spread import LOSSES, SCANS, follow_all
+from tomopilot.scan.spread import SCANS, follow_all
+from tomopilot.scan.tasks import LOSSES
 
 CLOCKS = {"seconds", "estimate_seconds", "split"}
 LONG = 900  # seconds after which a test gives up, on a machine however busy
@@ -165,7 +166,7 @@ class Mortal(ThreadPoolExecutor):
 
 def test_a_scan_that_kills_its_workers_is_given_up(small, tmp_path):
     with closing(Archive(tmp_path / "run.db")) as archive, Mortal(2) as pool:
-        with pytest.raises(OSError, match=r"bars.npy::0 with tv and uniform lost 3 workers .*worker lost"):
+        with pytest.raises(OSError, match=r"bars.npy::0 with tv and uniform: lost 3 workers .*worker lost"):
             list(follow_all(small, archive, pool))
         assert pool.died == LOSSES
         assert [len(archive.steps(scan.key)) for scan in small.scans] == [0, 3, 3, 3]

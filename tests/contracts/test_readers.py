@@ -6,15 +6,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import samples
 import tifffile
 from PIL import Image
-from samples import save_dicom
+from samples import PER_HU, WATER
 
+from tomopilot.files.formats import format_of
 from tomopilot.files.images import READERS
 from tomopilot.testing import check_reader
 
-STACK = np.random.default_rng(0).integers(0, 256, (4, 5, 6), dtype=np.uint8)
-WATER, PER_HU = 20 / 81.35858, 0.01998 / 81.35858  # LoDoPaB-CT scaling
+STACK = samples.STACK[:4]
 
 
 def as_hdf5(path: Path) -> np.ndarray:
@@ -43,30 +44,67 @@ def as_tif(path: Path) -> np.ndarray:
     return STACK
 
 
+def as_tifs(path: Path) -> np.ndarray:
+    samples.save_tifs(path, STACK)
+    return STACK
+
+
 def as_dicom(path: Path) -> np.ndarray:
-    save_dicom(path, STACK[0], RescaleSlope=8)
+    samples.save_dicom(path, STACK[0], RescaleSlope=8)
     return np.clip(WATER + PER_HU * (8.0 * STACK[:1] - 1024), 0, 1)
 
 
-FILES: dict[str, Callable[[Path], np.ndarray]] = {  # name -> what writes it and returns its images
-    "a.npy": as_npy,
-    "a.npz": as_npz,
-    "a.png": as_png,
-    "a.dcm": as_dicom,
-    "a.tif": as_tif,
-    "a.tiff": as_tif,
-    "a.h5": as_hdf5,
-    "a.hdf5": as_hdf5,
-    "a.nxs": as_hdf5,
+def as_dicoms(path: Path) -> np.ndarray:
+    samples.save_dicoms(path, STACK, RescaleSlope=8)
+    return np.clip(WATER + PER_HU * (8.0 * STACK - 1024), 0, 1)
+
+
+def as_nifti(path: Path) -> np.ndarray:
+    samples.save_nifti(path, STACK.transpose(2, 1, 0))
+    return STACK
+
+
+def as_vgi(path: Path) -> np.ndarray:
+    samples.save_vgi(path, STACK)
+    return STACK
+
+
+def as_zarr(path: Path) -> np.ndarray:
+    samples.save_zarr(path, STACK)
+    return STACK
+
+
+def as_ome(path: Path) -> np.ndarray:
+    samples.save_ome(path, STACK)
+    return STACK
+
+
+FILES: dict[
+    str, tuple[str, Callable[[Path], np.ndarray]]
+] = {  # name -> format, what writes it and gives its images
+    "a.npy": ("NumPy", as_npy),
+    "a.npz": ("npz", as_npz),
+    "a.png": ("PNG", as_png),
+    "a.dcm": ("DICOM", as_dicom),
+    "dicom": ("DICOM series", as_dicoms),
+    "a.tif": ("TIFF", as_tif),
+    "tif": ("TIFF series", as_tifs),
+    "a.nxs": ("HDF5", as_hdf5),
+    "a.nii": ("NIfTI", as_nifti),
+    "a.nii.gz": ("NIfTI", as_nifti),
+    "a.vgi": ("VGStudio", as_vgi),
+    "a.zarr": ("zarr", as_zarr),
+    "ome.zarr": ("zarr", as_ome),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_laws(name, tmp_path):
-    path = tmp_path / name
-    images = FILES[name](path)
-    check_reader(READERS[path.suffix], path, images)
+    path, (kind, save) = tmp_path / name, FILES[name]
+    images = save(path)
+    assert format_of(path) == kind
+    check_reader(READERS[kind], path, images)
 
 
 def test_every_reader_is_listed():
-    assert {Path(name).suffix for name in FILES} == set(READERS)
+    assert {kind for kind, _ in FILES.values()} == set(READERS)

@@ -5,9 +5,9 @@ from samples import make_scan, save_nxtomo
 
 from tomopilot.files.heap import is_endless
 from tomopilot.files.images import read_images
-from tomopilot.files.measured.door import read_measured
 from tomopilot.files.nexus import read_scan, write_scan
 from tomopilot.files.reading import InputFileError
+from tomopilot.raw.door import read_measured
 
 
 def damage(path, size: int) -> None:

@@ -48,6 +48,11 @@ def test_percentiles_of_each_source_or_of_all(monkeypatch, shared):
         assert made.ranges["b"] == pytest.approx(tuple(np.percentile(bright.pixels, (5, 95))))
 
 
+def test_one_source_has_one_range():
+    made = Collector()([crop(), crop(1, held=True)])
+    assert made.ranges.keys() == {""}
+
+
 def test_percentiles_of_many_crops_remember_few(monkeypatch):
     monkeypatch.setattr(collect, "REMEMBERED", 8)
     sampled = Sampled()

@@ -16,8 +16,8 @@ def plan(prior, **more) -> Plan:
     return Plan(("a",), (method,), **more)
 
 
-def look(name="a", width=32, pixel_size=None, signal_to_noise=100.0) -> Look:
-    return Look(name, width, pixel_size, signal_to_noise)
+def look(name="a", width=32, pixel_size=None, signal_to_noise=100.0, notes=()) -> Look:
+    return Look(name, width, pixel_size, signal_to_noise, notes)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,14 @@ def test_noise_and_a_narrow_detector_are_doubted():
     (line,) = doubts(plan(None, bins=31), [look()])
     assert "31 bins, but a is 32 pixels wide" in line and "truncated" in line
     assert doubts(plan(None, bins=32), [look()]) == []
+
+
+def test_what_was_decided_in_reading_is_said_once_a_file():
+    looks = [
+        look("a.nii::0", notes=("they became attenuation",)),
+        look("a.nii::1", notes=("they became attenuation",)),
+    ]
+    assert doubts(plan(None), [*looks, look("b.npy")]) == ["a.nii: they became attenuation"]
 
 
 def test_the_number_of_scans_is_said():

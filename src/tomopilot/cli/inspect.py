@@ -9,13 +9,14 @@ from tomopilot.cli.options import AsJson
 from tomopilot.cli.terminal import table
 
 if TYPE_CHECKING:
-    from tomopilot.files.measured.records import LineIntegrals, RawScan
     from tomopilot.measure.noise import Noise
+    from tomopilot.raw.records import LineIntegrals, RawScan
 
 
 def inspect(
     file: Annotated[
-        str, typer.Argument(help="FILE, FILE.nxs:/entry, FILE.npz:/array, or a folder of TIFF files.")
+        str,
+        typer.Argument(help="FILE, FILE.nxs:/entry, FILE.npz:/array, a zarr store, or a folder of slices."),
     ],
     row: Annotated[
         int | None, typer.Option(help="Detector row that is looked at, from 0; default: the middle one.")
@@ -33,31 +34,64 @@ def inspect(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a measured scan holds, and whether it can be reconstructed.
+    """Say what a file holds: a measured scan, and whether it can be reconstructed, or images.
 
     Example: tomopilot inspect scan.nxs
     """
-    from tomopilot.files.measured.door import read_measured
+    from tomopilot.files.reading import InputFileError
 
     counts = None if values is None else values == "counts"
-    raw = read_measured(file, angles_in=angles_in, counts=counts)
-    row = raw.projections.rows // 2 if row is None else row
-    lines, problem = corrected(raw, row, axis)
-    facts = about(raw)
-    if lines is not None:
-        facts |= about_lines(lines, row, axis_found=problem is None)
-    if problem is not None:
-        facts["problem"] = problem
+    try:
+        facts = about_scan(file, row, axis, angles_in, counts)
+    except InputFileError as no_scan:
+        try:
+            facts = about_images(file)
+        except InputFileError as no_images:
+            why = str(no_images).removeprefix(f"{file}: ")
+            raise InputFileError(f"{no_scan}; and it holds no images: {why}") from None
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return
     table(file, ("", ""), [(name, said(fact)) for name, fact in facts.items()])
 
 
+def about_scan(
+    file: str, row: int | None, axis: float | None, angles_in: str | None, counts: bool | None
+) -> dict[str, Any]:
+    """What is in a measured scan, and what comes out of one of its detector rows."""
+    from tomopilot.raw.door import read_measured
+
+    raw = read_measured(file, angles_in=angles_in, counts=counts)
+    row = raw.projections.rows // 2 if row is None else row
+    lines, problem = corrected(raw, row, axis)
+    facts = about(raw)
+    if lines is not None:
+        facts |= about_lines(lines, row, axis_found=problem is None)
+    return facts if problem is None else facts | {"problem": problem}
+
+
+def about_images(file: str) -> dict[str, Any]:
+    """What `read_images` finds."""
+    from tomopilot.files.description import described
+    from tomopilot.units import readable
+
+    found = described(file)
+    size, remarks = found["pixel_size"], [*filter(None, [found["unit"]]), *found["notes"]]
+    return {
+        "name": found["name"],
+        "format": found["format"],
+        "images": f"{found['images']} of {found['height']} x {found['width']} pixels",
+        "type": found["type"],
+        "values": f"{found['low']:.4g} to {found['high']:.4g}, in {found['looked_at']} of them",
+        "pixel": "not known" if size is None else readable(size),
+        "remarks": "; ".join(remarks) or None,
+    }
+
+
 def corrected(raw: "RawScan", row: int, axis: float | None) -> "tuple[LineIntegrals | None, str | None]":
     """The line integrals of a row, if need be about the middle of the detector, and what is in their way."""
-    from tomopilot.files.measured.correction import Correction
     from tomopilot.files.reading import InputFileError
+    from tomopilot.raw.correction import Correction
 
     problem, rows = None, slice(max(row, 0), row + 1)
     for column in (axis, (raw.projections.bins - 1) / 2):

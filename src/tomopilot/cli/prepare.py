@@ -109,6 +109,7 @@ def prepare(
     limits = None if range_ is None else _pair("--range", range_)
     shared, between = unit is not None, _pair("--percentiles", percentiles)
     collector = Collector(limits, between, shared, empty, most, kind, seed)
+    division = Division(split, share, gap, seed)
     facts: dict[str, Any] = {"crop": cut.crop or "whole", "from": [Path(name).name for name in images]}
     if layout:
         if validation or every > 1 or source or split != "auto":
@@ -121,7 +122,6 @@ def prepare(
         if archive is not None:
             images, validation = _fetched(archive, out)
         slices = find_slices(images, _expanded(validation), source)
-        division = Division(split, share, gap, seed)
         crops = Volumes(division(slices), cut, every, pixel)
         facts |= {"every": every, "split": division.kind(slices), "gap": gap, "depth_x_y": "slice, pixels"}
     writable(out)
@@ -213,9 +213,9 @@ def _tell(out: Path, card: dict[str, Any]) -> None:
     """What was made, and what its card does not say."""
     counts, sources, empty = card["images"], card["sources"], card["left_out"]["nearly_empty"]
     typer.echo(
-        f"{out}: {counts['train']} images of {sources['train']} sources to train on, "
-        f"{counts['validation']} of {sources['validation']} to validate on; {empty} nearly empty crops left "
-        f"out, {100 * card['clipped']:.2g} % of the pixels clipped\nunit: {card['unit']}; pixel: "
+        f"{out}: {counts['train']} images to train on (sources: {sources['train']}), {counts['validation']} "
+        f"to validate on (sources: {sources['validation']}); {empty} nearly empty crops left out, "
+        f"{100 * card['clipped']:.2g} % of the pixels clipped\nunit: {card['unit']}; pixel: "
         f"{card.get('pixel_size', 'unknown')}\ntrain on it: tomopilot train {out} --recipe FILE --out DIR"
     )
     for key, option in (("licence", "--licence"), ("data", "--data"), ("pixel_size", "--pixel-size")):

@@ -8,6 +8,7 @@ from typing import cast
 import h5py
 import numpy as np
 
+from tomopilot.files import lodopab
 from tomopilot.files.fastmri import KSPACE, slices_of
 from tomopilot.files.reading import Found, InputFileError, Pick, local_dataset, opened, square, stack
 
@@ -29,6 +30,8 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Found:
         if KSPACE in set(file) and dataset.strip("/") in ("", KSPACE):
             return Found(slices_of(file, local_dataset(file, KSPACE), pick))
         node = local_dataset(file, dataset or _only_stack(file, path.name))
+        if lodopab.is_lodopab(node):
+            return lodopab.slices_of(node, pick)
         _check_slices(node)
         return Found(stack(node, pick), _pixel_size(node))
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from tomopilot.files import dicom, hdf5, tiff
+from tomopilot.files import arrays, dicom, dicom_series, hdf5, nifti, omezarr, tiff, vgstudio
 from tomopilot.files.fastmri import check_image
-from tomopilot.files.npz import array_names, read_array
+from tomopilot.files.formats import EXPECTED, format_of
 from tomopilot.files.reading import (
     LARGEST,
     Found,
@@ -22,11 +22,8 @@ from tomopilot.files.reading import (
     Pick,
     affordable,
     check_named,
-    grey,
     naming,
-    pages,
     scaled,
-    stack,
 )
 
 SEEDS = 10**6  # a phantom has this many
@@ -45,6 +42,7 @@ class NamedImage:
     pixels: Float32[Tensor, "*z h w"] | Complex64[Tensor, "h w"]
     pixel_size: float | None = None  # metres, where its file says so
     slices: tuple[str, ...] = ()  # names of a volume's slices
+    notes: tuple[str, ...] = ()  # what was decided in reading its file
 
     @property
     def shown(self) -> Float32[Tensor, "*z h w"]:
@@ -53,15 +51,17 @@ class NamedImage:
 
 
 def read_images(spec: str) -> list[NamedImage]:
-    """The images of a file or `phantom:NAME`: all of them, or those chosen after `::`.
+    """The images of a file, a folder or `phantom:NAME`: all of them, or those chosen after `::`.
 
-    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three, `FILE::all` all.
-    `FILE.h5:/path` names a data set, `FILE.npz:/name` an array; the images of a phantom are its seeds, and
-    `phantom:NAME@512` has 512 pixels along each side. `defect:` before all this paints a void with a bright
-    rim into each image.
+    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three, `FILE::all` all. A file is
+    known by its content. A folder is a zarr store, or the slices of one volume in DICOM or TIFF files.
+    `FILE.h5:/path` names a data set, `FILE.npz:/name` an array, `STORE.zarr:/path` an array, `FOLDER:/2` the
+    second DICOM series; the images of a phantom are its seeds, and `phantom:NAME@512` has 512 pixels along
+    each side. `defect:` before all this paints a void with a bright rim into each image.
     Integers are divided by the largest value of their type, of which they must reach a quarter; floats and
-    complex numbers are taken as they are; CT in DICOM becomes attenuation in the LoDoPaB-CT scaling, the
-    k-space of a fastMRI file complex images. Images are turned upright as their file says.
+    complex numbers are taken as they are; CT numbers (in DICOM, and in NIfTI where values tell) become
+    attenuation in the LoDoPaB-CT scaling, the k-space of a fastMRI file complex images. Images are turned
+    upright as their file says.
     Colours become grey: the common value where all channels are equal, else the luminance 0.2126 R + 0.7152 G
     + 0.0722 B; transparency is ignored.
     """
@@ -73,12 +73,12 @@ def read_images(spec: str) -> list[NamedImage]:
             replace(image, name=DEFECT + image.name, pixels=defect(image.pixels, image.name))
             for image in plain
         ]
-    source, chosen = _parts(spec)
+    source, chosen = parts_of(spec)
     with naming(source):
-        name, found = _found(source, _picker(chosen))
+        name, found = found_in(source, picker(chosen))
         alone = chosen is None and len(found.pages) == 1
         return [
-            NamedImage(name if alone else f"{name}::{i}", _image(i, pixels), found.pixel_size)
+            NamedImage(name if alone else f"{name}::{i}", image_of(i, pixels), found.pixel_size, found.notes)
             for i, pixels in found.pages
         ]
 
@@ -89,15 +89,15 @@ def image_numbers(spec: str) -> list[int]:
     >>> image_numbers("phantom:chip::0-2,7")
     [0, 1, 2, 7]
     """
-    source, chosen = _parts(spec.removeprefix(DEFECT))
+    source, chosen = parts_of(spec.removeprefix(DEFECT))
     numbers: list[int] = []
 
     def note(count: int) -> list[int]:
-        numbers.extend(_picker(chosen)(count))
+        numbers.extend(picker(chosen)(count))
         return []
 
     with naming(source):
-        _found(source, note)
+        found_in(source, note)
     return numbers
 
 
@@ -110,7 +110,7 @@ def single_specs(spec: str) -> list[str]:
     """The spec of each single image that `spec` names, so that one image can be read again later."""
     if spec.startswith(DEFECT):
         return [DEFECT + single for single in single_specs(spec.removeprefix(DEFECT))]
-    source, _ = _parts(spec)
+    source, _ = parts_of(spec)
     source = source if source.startswith("phantom:") else os.path.abspath(source)
     names = [image.name for image in read_images(spec)]
     return [f"{source}::{name.rpartition('::')[2]}" if "::" in name else source for name in names]
@@ -125,7 +125,9 @@ def without_folder(spec: str) -> str:
     for prefix in (VOLUME, DEFECT):
         if spec.startswith(prefix):
             return prefix + without_folder(spec.removeprefix(prefix))
-    return Path(spec).name
+    source, sign, chosen = spec.partition("::")
+    path, part = split(source)
+    return f"{path.name}{':' if part else ''}{part}{sign}{chosen}"
 
 
 def check_chosen(spec: str) -> None:
@@ -139,19 +141,18 @@ def check_chosen(spec: str) -> None:
 
 def labels(spec: str, name: str) -> list[str]:
     """What the array `name` of an npz file says of each image of `spec`, as text."""
-    source, chosen = _parts(spec)
+    source, chosen = parts_of(spec)
     with naming(source):
-        path = re.fullmatch(r"(.+\.npz)(?::/.*)?", source, re.IGNORECASE | re.DOTALL)
-        if path is None:
+        path, _ = split(source)
+        if format_of(path) != "npz":
             raise InputFileError(f"only npz files have an array {name!r} beside their images")
-        check_named(Path(path[1]), "an npz file")
-        values = _array(Path(path[1]), name)
+        values = arrays.npz_array(path, name)
         if values.ndim != 1:
             raise InputFileError(f"the array {name!r} has shape {values.shape}; expected one value an image")
-        return [str(values[i]) for i in _picker(chosen)(len(values))]
+        return [str(values[i]) for i in picker(chosen)(len(values))]
 
 
-def _parts(spec: str) -> tuple[str, str | None]:
+def parts_of(spec: str) -> tuple[str, str | None]:
     """The source of a spec, and what is chosen of it; None where nothing is said, a phantom's first seed."""
     source, sign, chosen = spec.rpartition("::")
     if sign:
@@ -159,22 +160,33 @@ def _parts(spec: str) -> tuple[str, str | None]:
     return spec, "0" if spec.startswith("phantom:") else None
 
 
-def _found(source: str, pick: Pick) -> tuple[str, Found]:
+def found_in(source: str, pick: Pick) -> tuple[str, Found]:
+    """The name of a source, and what was picked of it."""
     if source.startswith("phantom:"):
         return source, Found(_phantom(source.removeprefix("phantom:"), pick))
     return _file(source, pick)
 
 
 def _file(source: str, pick: Pick) -> tuple[str, Found]:
-    named = re.fullmatch(r"(.+\.(?:h5|hdf5|nxs|npz)):(/.*)", source, re.IGNORECASE | re.DOTALL)
-    file, dataset = named.groups() if named else (source, "")
-    path = Path(file)
-    whole = LARGEST if path.suffix.lower() in WHOLE else None
-    check_named(path, f"an image file ({', '.join(READERS)}) or phantom:NAME", whole)
-    if path.suffix.lower() not in READERS:
-        raise InputFileError(f"has the ending {path.suffix!r}; expected one of {', '.join(READERS)}")
-    name = f"{path.name}:{dataset}" if dataset else path.name
-    return name, READERS[path.suffix.lower()](path, dataset, pick)
+    if not source:
+        raise InputFileError(f"no file was named; expected {EXPECTED}")
+    path, part = split(source)
+    kind = format_of(path)
+    if part and kind not in INSIDE:
+        raise InputFileError(f"a {kind} file has no parts such as {part}; name the file alone")
+    if kind in WHOLE:
+        check_named(path, EXPECTED, LARGEST)
+    name = path.absolute().name
+    return f"{name}:{part}" if part else name, READERS[kind](path, part, pick)
+
+
+def split(source: str) -> tuple[Path, str]:
+    """A path that exists, and what is named inside of it after `:/`; all of the source where none does."""
+    if not os.path.exists(source):
+        for sign in re.finditer(":/", source):
+            if os.path.exists(source[: sign.start()]):
+                return Path(source[: sign.start()]), source[sign.start() + 1 :]
+    return Path(source), ""
 
 
 def _phantom(name: str, pick: Pick) -> Pages:
@@ -191,7 +203,7 @@ def _phantom(name: str, pick: Pick) -> Pages:
     return [(seed, np.asarray(PHANTOMS[name](seed, **size))) for seed in seeds]
 
 
-def _picker(chosen: str | None) -> Pick:
+def picker(chosen: str | None) -> Pick:
     """Translates `0-3,7` into a function of the number of images, which checks the bounds."""
     items = [] if chosen in (None, "all") else chosen.split(",")
     matches = [re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", item.strip()) for item in items]
@@ -213,7 +225,8 @@ def _picker(chosen: str | None) -> Pick:
     return pick
 
 
-def _image(number: int, pixels: np.ndarray) -> Tensor:
+def image_of(number: int, pixels: np.ndarray) -> Tensor:
+    """Values as a reader gives them, as an image; raises where they cannot be one."""
     if pixels.ndim != 2 or not pixels.size:
         raise InputFileError(f"image {number} has shape {pixels.shape}; expected (height, width)")
     with np.errstate(over="ignore"):
@@ -227,38 +240,19 @@ def _image(number: int, pixels: np.ndarray) -> Tensor:
     return image
 
 
-def _npy(path: Path, dataset: str, pick: Pick) -> Found:
-    return Found(stack(np.lib.format.open_memmap(path, mode="r"), pick))
-
-
-def _npz(path: Path, dataset: str, pick: Pick) -> Found:
-    return Found(stack(_array(path, dataset.strip("/")), pick))
-
-
-def _array(path: Path, name: str) -> np.ndarray:
-    """An array of an npz file by name; without one, its only array or `images`."""
-    names = array_names(path)
-    name = name or (names[0] if len(names) == 1 else "images")
-    if name not in names:
-        listed = ", ".join(names) or "none at all"
-        raise InputFileError(
-            f"its arrays are {listed}, not {name}; name one of them, images as {path.name}:/NAME"
-        )
-    return read_array(path, name)
-
-
-def _png(path: Path, dataset: str, pick: Pick) -> Found:
-    from PIL import Image, ImageOps
-
-    with Image.open(path, formats=["PNG"]) as stored:
-        image = ImageOps.exif_transpose(stored)
-        pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
-    stored = pages(lambda _: pixels, 1, pixels.nbytes, pick)
-    return Found([(i, grey(found) if found.ndim == 3 else found) for i, found in stored])
-
-
 Reader = Callable[[Path, str, Pick], Found]
-READERS: dict[str, Reader] = {".npy": _npy, ".npz": _npz, ".png": _png, ".dcm": dicom.images_in}
-READERS |= {".tif": tiff.images_in, ".tiff": tiff.images_in}
-READERS |= dict.fromkeys((".h5", ".hdf5", ".nxs"), hdf5.images_in)
-WHOLE = (".png", ".dcm")  # these libraries read a file as a whole, the others what is picked
+READERS: dict[str, Reader] = {
+    "NumPy": arrays.npy_images,
+    "npz": arrays.npz_images,
+    "PNG": arrays.png_images,
+    "TIFF": tiff.images_in,
+    "TIFF series": tiff.images_of_series,
+    "HDF5": hdf5.images_in,
+    "DICOM": dicom.images_in,
+    "DICOM series": dicom_series.images_in,
+    "NIfTI": nifti.images_in,
+    "VGStudio": vgstudio.images_in,
+    "zarr": omezarr.images_in,
+}
+INSIDE = ("npz", "HDF5", "DICOM series", "zarr")  # formats of which a part can be named, after `:/`
+WHOLE = ("PNG", "DICOM")  # these libraries read a file as a whole, the others what is picked

@@ -92,7 +92,7 @@ class ScanFile:
             ]
             if array.dtype.kind not in "iuf" or array.ndim != len(names) or not all(agree):
                 raise ValueError(
-                    f"{field} is {array.dtype} {array.shape}; expected real ({axes}) with {sizes}"
+                    f"{field} is {array.dtype} {array.shape}; expected real ({' '.join(names)}) with {sizes}"
                 )
 
 

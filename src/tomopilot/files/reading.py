@@ -15,6 +15,7 @@ from tomopilot.files.heap import is_endless
 from tomopilot.units import metres
 
 LARGEST = 4 * 2**30  # bytes that one data set may declare; more is rejected before reading
+IMAGE = 2**28  # bytes of one image, such as 8192 x 8192 floats
 FILLED = 0.25  # least share of their type's range that integers reach; 14 bits in 16 are less
 FEW = 16  # images of a file are looked at where those picked are dark
 
@@ -25,10 +26,12 @@ OBLONG = 0.01  # sides of a pixel differ by less than this share
 
 
 class Found(NamedTuple):
-    """What a reader finds: the images that were picked, and the side of their pixels where a file says it."""
+    """What a reader finds: the images that were picked, and what their file says of them."""
 
     pages: Pages
-    pixel_size: float | None = None  # metres
+    pixel_size: float | None = None  # metres, the side of a pixel
+    unit: str = ""  # of the values, as they are given
+    notes: tuple[str, ...] = ()  # what was decided in reading, for people
 
 
 class InputFileError(ValueError):
@@ -46,7 +49,7 @@ def naming(source: str) -> Iterator[None]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputFileError(
             f"{source}: the content is not what was expected ({reason}); "
-            "check that the file is complete and that its ending tells its format"
+            "check that the file is complete, or copy it again"
         ) from error
 
 
@@ -58,9 +61,9 @@ def check_named(path: Path, expected: str, largest: int | None = None) -> None:
         raise InputFileError(f"{problem}; expected {expected}") from None
 
 
-def affordable(what: str, size: int) -> None:
-    if size > LARGEST:
-        raise InputFileError(f"{what} declares {size} bytes; at most {LARGEST} are read")
+def affordable(what: str, size: int, most: int = LARGEST) -> None:
+    if size > most:
+        raise InputFileError(f"{what} declares {size} bytes; at most {most} are read")
 
 
 def square(what: str, sides: Sequence[float], unit: str = "m") -> float | None:
@@ -93,12 +96,12 @@ def pages(read: Callable[[int], np.ndarray], count: int, each: int, pick: Pick) 
     a few others of the file decide.
     """
     numbers = pick(count)
+    affordable("an image", each, IMAGE)
     affordable(f"the choice of {len(numbers)} images", len(numbers) * each)
     found = [(i, read(i)) for i in numbers]
     brightest = max((_filled(pixels) for _, pixels in found), default=1.0)
     if brightest < FILLED:
-        others = range(0, count, -(-count // FEW))
-        brightest = max(brightest, *(_filled(read(i)) for i in others))
+        brightest = max(brightest, *(_filled(read(i)) for i in few(count)))
     if brightest < FILLED:
         most = np.iinfo(found[0][1].dtype).max
         reached = round(brightest * most)
@@ -108,6 +111,11 @@ def pages(read: Callable[[int], np.ndarray], count: int, each: int, pick: Pick) 
             "that means 1, and save as floats"
         )
     return found
+
+
+def few(count: int) -> range:
+    """At most 16 images, evenly spread over all, which stand for the others."""
+    return range(0, count, -(-count // FEW))
 
 
 def _filled(pixels: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Images in TIFF files: pages, or several images under one page; upright, and as grey values."""
+"""Images in TIFF files: pages, several images under one page, or a file a slice; upright, as grey values."""
 
 import math
 import re
@@ -10,7 +10,21 @@ from typing import Any, cast
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
-from tomopilot.files.reading import Found, InputFileError, Pages, Pick, affordable, grey, pages, square
+from tomopilot.files.formats import series_in
+from tomopilot.files.reading import (
+    IMAGE,
+    Found,
+    InputFileError,
+    Pages,
+    Pick,
+    affordable,
+    check_named,
+    grey,
+    naming,
+    pages,
+    square,
+)
+from tomopilot.units import readable
 
 ELSEWHERE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # may lead to other files
 PRINTED = (1, 72, 96, 150, 300, 600)  # dots per inch that programs write who know of no pixel size
@@ -19,12 +33,58 @@ PRINTED = (1, 72, 96, 150, 300, 600)  # dots per inch that programs write who kn
 def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     """The images that were picked."""
     with TiffFile(path, **ELSEWHERE) as tiff:
-        count, size = _count(tiff), _pixel_size(tiff)
+        count, size, unit = _count(tiff), _pixel_size(tiff), _unit(tiff)
         if count == len(tiff.pages):
             one = lambda i: cast(TiffPage, tiff.pages.get(i))  # noqa: E731
-            read = pages(lambda i: _page(one(i)), count, one(0).nbytes, pick)
-            return Found([(i, _upright(one(i), stored)) for i, stored in read], size)
-        return Found(_under_one_page(tiff, count, pick), size)
+            read = pages(lambda i: _upright(one(i), _page(one(i))), count, one(0).nbytes, pick)
+        else:
+            read = _under_one_page(tiff, count, pick)
+    return Found(_grey(read), size, unit)
+
+
+def images_of_series(folder: Path, dataset: str, pick: Pick) -> Found:
+    """The images that were picked of a folder with a file each, in the natural order of their names."""
+    _, paths = series_in(folder)
+    heads = [_head(path) for path in paths]
+    words = [
+        f"{' x '.join(map(str, shape))} {dtype}, with pixels of {readable(size) if size else 'unknown size'}"
+        for shape, dtype, size in heads
+    ]
+    for path, said in zip(paths, words, strict=True):
+        if said != words[0]:
+            raise InputFileError(
+                f"{path.name} is {said}, but {paths[0].name} is {words[0]}; expected slices of one volume: "
+                "leave out what is none"
+            )
+    shape, dtype, size = heads[0]
+    each = math.prod(shape) * np.dtype(dtype).itemsize
+    return Found(_grey(pages(lambda i: _lone(paths[i]), len(paths), each, pick)), size)
+
+
+def _head(path: Path) -> tuple[tuple[int, ...], str, float | None]:
+    """Shape, type of values and pixel size in metres of the only image of a file."""
+    check_named(path, "a TIFF file")
+    with naming(path.name), TiffFile(path, **ELSEWHERE) as tiff:
+        if (count := _count(tiff)) != 1:
+            raise InputFileError(f"it holds {count} images; expected one, as in a stack of slices")
+        page = tiff.pages.first
+        return page.shape, str(page.dtype), _pixel_size(tiff)
+
+
+def _lone(path: Path) -> np.ndarray:
+    with naming(path.name), TiffFile(path, **ELSEWHERE) as tiff:
+        page = cast(TiffPage, tiff.pages.first)
+        return _upright(page, _page(page))
+
+
+def _grey(found: Pages) -> Pages:
+    return [(i, grey(pixels) if pixels.ndim == 3 else pixels) for i, pixels in found]
+
+
+def _unit(tiff: TiffFile) -> str:
+    """Of the values, where a description in JSON says it, as our own files do."""
+    metadata = tiff.shaped_metadata or ({},)
+    return str(metadata[0].get("unit", ""))
 
 
 def _pixel_size(tiff: TiffFile) -> float | None:
@@ -48,7 +108,7 @@ def _count(tiff: TiffFile) -> int:
     """How many images there are, all of one shape and none missing."""
     chain = len(tiff.pages)
     tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
-    if any(tiff.filehandle.read(tiff.tiff.offsetsize)):  # a chain of pages ends with the offset 0
+    if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):  # a chain ends with 0
         raise InputFileError(f"page {chain} and those after it are missing; copy the file again")
     sizes = {series.keyframe.shape for series in tiff.series}
     if len(sizes) != 1:
@@ -69,14 +129,11 @@ def _under_one_page(tiff: TiffFile, count: int, pick: Pick) -> Pages:
     affordable("the stack", first.nbytes)
     with _readable(page):
         stack = first.asarray().reshape(count, *page.shape)
-    return [
-        (i, _upright(page, found))
-        for i, found in pages(lambda i: _unpacked(page, stack[i]), count, page.nbytes, pick)
-    ]
+    return pages(lambda i: _upright(page, _unpacked(page, stack[i])), count, page.nbytes, pick)
 
 
 def _page(page: TiffPage) -> np.ndarray:
-    affordable("a page", page.nbytes)
+    affordable("a page", page.nbytes, IMAGE)
     with _readable(page):
         stored = page.asarray()
     return _unpacked(page, stored)
@@ -101,17 +158,17 @@ def _readable(page: TiffPage) -> Iterator[None]:
 
 
 def _upright(page: TiffPage, stored: np.ndarray) -> np.ndarray:
-    """Grey values with the first row at the top, as the tag Orientation says."""
-    pixels = grey(np.moveaxis(stored, page.axes.index("S"), -1)) if "S" in page.axes else stored
+    """Values with the first row at the top, as the tag Orientation says; colours along the last axis."""
+    pixels = np.moveaxis(stored, page.axes.index("S"), -1) if "S" in page.axes else stored
     tag = page.tags.get(274)
     turns = {
         1: lambda image: image,
         2: np.fliplr,
         3: lambda image: np.rot90(image, 2),
         4: np.flipud,
-        5: np.transpose,
+        5: lambda image: image.swapaxes(0, 1),
         6: lambda image: np.rot90(image, -1),
-        7: lambda image: np.rot90(image, 2).T,
+        7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
         8: np.rot90,
     }
     if tag is not None and tag.value not in turns:

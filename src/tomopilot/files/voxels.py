@@ -1,5 +1,6 @@
 """A reconstructed volume as a zarr store: one chunk a slice, each written when it is done."""
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,10 +80,15 @@ def done(path: Path) -> set[int]:
 
 
 def write_slice(path: Path, number: int, found: Voxels) -> None:
-    """Puts one slice into a store, which others may write at the same time."""
+    """Puts one slice into a store, on disk once this returns; others may be written at the same time."""
     group = _open(path, "r+")
     for name, value in found._asdict().items():
-        group[name][number] = value
+        array = group[name]
+        array[number] = value
+        chunk = path / name / array.metadata.encode_chunk_key((number, *[0] * (array.ndim - 1)))
+        if chunk.exists():  # one of NaN alone is not written
+            with chunk.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def read_slice(path: Path, number: int) -> Voxels:

@@ -51,12 +51,12 @@ def widest(gaps: Float[Tensor, " n"]) -> Float[Tensor, ""]:
 
 
 def angular_weights(angles: Float[Tensor, " n"], turn: float = math.pi) -> Float[Tensor, " n"]:
-    """Half the gap to both neighbours on the half turn, for angles in any order and spacing; sums to pi.
+    """Half the gap to both neighbours, for angles in any order and spacing; sums to the turn.
 
     A missing wedge counts as a usual gap, so its ends weigh as much as their neighbours. An angle that was
     measured again, on this turn or another, shares its weight.
 
-    turn: radians after which angles repeat, and what the weights sum to
+    turn: radians after which angles repeat; of parallel beam, pi
     """
     places, order = angles.remainder(turn).sort()
     gaps = torch.diff(places, append=places[:1] + turn)

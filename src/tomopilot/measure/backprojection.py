@@ -46,11 +46,11 @@ def filtered_backprojection(beam: Beam, y: Numbers) -> Float[Tensor, "b h w"]:
     """
     y = numbers(y)
     beam.check_projections(y)
-    bins, ramp = y.shape[-1], beam.ramp().to(y)
-    length, margin = 2 * (len(ramp) - 1), bins // 2
+    bins, response = y.shape[-1], beam.ramp().to(y)
+    length, margin = 2 * (len(response) - 1), bins // 2
     weighed = y * beam.before_filter().to(y)
     padded = torch.nn.functional.pad(weighed, (margin, bins - margin), mode="replicate")
-    filtered = torch.fft.irfft(torch.fft.rfft(padded, length) * ramp, length)
+    filtered = torch.fft.irfft(torch.fft.rfft(padded, length) * response, length)
     edged = torch.nn.functional.pad(filtered[..., margin : margin + bins], (1, 1))  # 0 beyond the detector
     image = torch.zeros((), dtype=y.dtype, device=y.device)
     for (place, weight), profile in zip(beam.seen_at(y), edged.unbind(1), strict=True):
@@ -64,7 +64,7 @@ def filtered_backprojection(beam: Beam, y: Numbers) -> Float[Tensor, "b h w"]:
 def ramp(bins: int, step: float = 0.0) -> Float[Tensor, " f"]:
     """The ramp filter of a band-limited detector, twice zero-padded (Kak & Slaney 2001, Eq. 3.61).
 
-    step: radians between the bins of a curved detector (Eq. 3.96); 0 for bins on a straight line
+    step: radians between the bins of a curved detector (Sec. 3.4.1); 0 for bins on a straight line
     """
     length = 2 ** math.ceil(math.log2(2 * bins))
     lag = torch.fft.fftfreq(length, 1 / length, dtype=torch.float64).round()

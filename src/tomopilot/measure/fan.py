@@ -25,8 +25,8 @@ class Fan(Projector):
     source * (sin(theta), -cos(theta)), and bins are counted towards (cos(theta), sin(theta)): from far away
     this is `Radon`. A curved detector is an arc about the source. The adjoint is the transpose.
 
-    Its filtered back-projection takes ranges of angles from half a turn and the opening of the fan on, and an
-    offset as long as the shorter side of the detector sees the whole object.
+    Its filtered back-projection needs angles over half a turn and the opening of the fan, or more, and a
+    detector whose shorter side, if it is offset, still sees the whole object.
     """
 
     def __init__(

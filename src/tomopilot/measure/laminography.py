@@ -17,12 +17,12 @@ from tomopilot.measure.sparse import Weights
 class Laminography(Projector):
     """Line integrals of a volume (z, h, w) along parallel rays, in image value times voxel width.
 
-    The rotation axis is z, the normal of the slices, and has the angle `tilt` with the beam, which a plate is
-    then never seen edge-on by. At 90 degrees this is ordinary tomography: row r of the detector is `Radon` of
+    The rotation axis is z, the normal of the slices, and has the angle `tilt` with the beam, so that a plate
+    is never seen edge-on. At 90 degrees this is ordinary tomography: row r of the detector is `Radon` of
     slice r. In general, with x and y as in `Radon` and z along the slices, all from the middle, a pixel at
     (row, bin) = (s, t) integrates over the line on which t = x cos(theta) + y sin(theta) and
-    s = z sin(tilt) + (x sin(theta) - y cos(theta)) cos(tilt). Each voxel of the one or the other neighbouring
-    plane counts by linear interpolation, see `rays`. The adjoint is the transpose.
+    s = z sin(tilt) + (x sin(theta) - y cos(theta)) cos(tilt). Rays are sampled with linear interpolation, see
+    `rays`. The adjoint is the transpose.
     """
 
     def __init__(

@@ -111,11 +111,12 @@ class Collector:
         return Collected(train, validation, ranges, empty, clipped / came)
 
     def ranges(self, crops: Iterable[Crop]) -> dict[str, Range]:
-        """The intensities at the two percentiles, by source, or under "" for all."""
+        """The intensities at the two percentiles, by source, or under "" for all (or the only one)."""
         found: dict[str, Sampled] = {}
         for crop in crops:
             found.setdefault(ALL if self.shared else crop.source, Sampled()).add(crop.pixels)
-        return {source: self._range(source, sampled) for source, sampled in found.items()}
+        ranges = {source: self._range(source, sampled) for source, sampled in found.items()}
+        return {ALL: next(iter(ranges.values()))} if len(ranges) == 1 else ranges
 
     def _range(self, source: str, sampled: Sampled) -> Range:
         low, high = np.percentile(np.concatenate(sampled.values), self.percentiles).tolist()

@@ -119,6 +119,10 @@ class Volumes:
     every: int = 1  # only each so many-th slice of a source is taken
     pixel: float | None = None  # metres, where the files do not say it or are wrong
 
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}; expected 1, which takes each slice, or more")
+
     def __iter__(self) -> Iterator[Crop]:
         taken = [one for one in self.slices if one.place % self.every == 0]
         for file, group in groupby(taken, key=lambda one: one.file):

@@ -61,8 +61,9 @@ def _judge(
             continue
         store = kept if last else out / SCANS / f"{count}-{kept.name}"
         volume = volume_of(plan, scan, archive, cell, count, frames, store)
-        size = facts["pixel_sizes"].get(plan.label(scan.image))
-        create_store(store, cell.scouts.whole.image_shape, about, unit=_unit(scan), pixel_size=size)
+        size, angles = facts["pixel_sizes"].get(plan.label(scan.image)), volume.operator.shown.tolist()
+        known = {**about, "angles_deg": angles}
+        create_store(store, cell.scouts.whole.image_shape, known, unit=_unit(scan), pixel_size=size)
         for ready in reconstruct(volume, pool):
             yield f"{plan.named(scan)}, {count} measured: {ready} of {volume.slices} slices"
         found = quality(store, cell.instrument.image.cpu(), cell.parts.peak)

@@ -27,6 +27,7 @@ class Look:
     width: int
     pixel_size: float | None  # metres
     signal_to_noise: float
+    notes: tuple[str, ...] = ()  # what was decided in reading its file
 
 
 def doubts(plan: Plan, looks: Sequence[Look]) -> list[str]:
@@ -44,6 +45,7 @@ def doubts(plan: Plan, looks: Sequence[Look]) -> list[str]:
             f"the detector has {plan.bins} bins, but {widest.name} is {widest.width} pixels wide: "
             "projections are truncated, and what lies outside is seen from few angles or none"
         )
+    found += dict.fromkeys(f"{look.name.partition('::')[0]}: {note}" for look in looks for note in look.notes)
     for prior in priors_of(plan):
         if altered(read_card(folder_of(prior))):
             found.append(

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import closing, suppress
@@ -13,7 +12,7 @@ from tomopilot.files.archive import Archive
 from tomopilot.scan.follow import follow
 from tomopilot.scan.judge import Row
 from tomopilot.scan.plan import Plan, Scan
-from tomopilot.scan.tasks import Task, carry_out, first_failure
+from tomopilot.scan.tasks import Task, carry_out, check_visible, first_failure
 
 SCANS = "scans"  # folder of the records that workers write
 
@@ -32,9 +31,7 @@ class Work(Task):
     origin: Path  # where the names of files begin
 
     def do(self) -> None:
-        folder = self.out / SCANS
-        if not (folder.is_dir() and self.origin.is_dir()):
-            raise OSError(f"{self.out} is not visible on {socket.gethostname()}: use a folder that all share")
+        check_visible(self.out / SCANS, self.origin)
         os.chdir(self.origin)
         plan = Plan.from_json(self.plan)
         scan, before = plan.scans[self.index], records(self.out, self.index)

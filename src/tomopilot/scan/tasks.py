@@ -1,6 +1,7 @@
 """Work for any executor: a lost worker's task is taken up by another, and failures wait for the others."""
 
 import abc
+import socket
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,13 @@ def _lost(job: "Future[Exception | None]") -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+def check_visible(*folders: Path) -> None:
+    """Raises where a folder that the command works in does not exist here."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise OSError(f"{folder} is not visible on {socket.gethostname()}: use a folder that all share")
 
 
 def first_failure(failed: Sequence[tuple[str, Exception]], out: Path) -> Exception:

@@ -109,7 +109,7 @@ def _check_scans(plan: Plan, spec: str) -> Look:
         if plan.certain is not None:
             margin(method, Trust.from_card(prior.card) if prior else Trust())
         policy(plan, Scan(spec, method), operator, truth=truth_of(image, operator, plan.seed))
-    return Look(image.name, image.pixels.shape[-1], image.pixel_size, signal)
+    return Look(image.name, image.pixels.shape[-1], image.pixel_size, signal, image.notes)
 
 
 def signal_to_noise(plan: Plan, image: NamedImage, operator: Operator) -> float:

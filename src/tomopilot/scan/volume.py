@@ -22,7 +22,7 @@ from tomopilot.records import Data, Observation
 from tomopilot.scan.assemble import posterior, prior_of
 from tomopilot.scan.outputs import deviation
 from tomopilot.scan.parts import Method
-from tomopilot.scan.tasks import Task, carry_out, first_failure
+from tomopilot.scan.tasks import Task, carry_out, check_visible, first_failure
 
 PARTS = 64  # that the slices of a volume are handed out in, at most
 
@@ -76,6 +76,7 @@ class Slices(Task):
     numbers: range
 
     def do(self) -> None:
+        check_visible(self.volume.store)
         ready = done(self.volume.store)
         for number in self.numbers:
             if number not in ready:

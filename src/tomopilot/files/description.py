@@ -1,0 +1,44 @@
+"""What a file of images holds, in numbers and words."""
+
+from typing import Any
+
+import torch
+
+from tomopilot.files.formats import format_of
+from tomopilot.files.images import found_in, image_of, parts_of, picker, split
+from tomopilot.files.reading import few, naming
+
+
+def described(spec: str) -> dict[str, Any]:
+    """What `read_images` would find under a spec: the format, and the number, size and values of its images.
+
+    `low` and `high` are of the values as they are read, of integers after the division by their largest,
+    over `looked_at` images that are spread over all; `type` is that of the values before. `pixel_size` is in
+    metres, None where no file says it; `notes` tell what was decided in reading. Raises `InputFileError`.
+    """
+    source, chosen = parts_of(spec)
+    counts: list[int] = []
+
+    def pick(count: int) -> list[int]:
+        numbers = picker(chosen)(count)
+        counts.append(len(numbers))
+        return [numbers[i] for i in few(len(numbers))]
+
+    with naming(source):
+        name, found = found_in(source, pick)
+        images = [image_of(i, pixels) for i, pixels in found.pages]
+    values = torch.stack([image.abs() if image.is_complex() else image for image in images])
+    return {
+        "name": name,
+        "format": "phantom" if source.startswith("phantom:") else format_of(split(source)[0]),
+        "images": counts[0],
+        "height": values.shape[1],
+        "width": values.shape[2],
+        "type": str(found.pages[0][1].dtype),
+        "low": float(values.min()),
+        "high": float(values.max()),
+        "looked_at": len(images),
+        "pixel_size": found.pixel_size,
+        "unit": found.unit,
+        "notes": list(found.notes),
+    }
