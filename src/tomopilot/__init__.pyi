@@ -30,3 +30,5 @@ from .design.acquisition import variance as variance, committee as committee, ca
 from .design.acquisition import LogDet as LogDet, AOptimal as AOptimal
 from .design.stopping import budget as budget, certain as certain
 from .simulate.instrument import Simulated as Simulated
+from .raw.door import read_measured as read_measured
+from .raw.correction import Correction as Correction

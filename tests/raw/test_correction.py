@@ -7,8 +7,9 @@ import torch
 from samples import disc_projections, nxtomo_parts, save_nxtomo
 
 from tomopilot.files.reading import InputFileError
+from tomopilot.measure.backprojection import filtered_backprojection
+from tomopilot.measure.fan import Fan
 from tomopilot.measure.noise import Gaussian, Masked, Poisson
-from tomopilot.measure.radon import filtered_backprojection
 from tomopilot.raw.correction import Correction
 from tomopilot.raw.door import read_measured
 from tomopilot.raw.records import FanBeam, Frames, RawScan
@@ -43,7 +44,7 @@ def test_the_noise_predicts_the_errors(raw):
 
 def test_it_reconstructs_to_the_discs(raw):
     lines = Correction()(raw)
-    image = filtered_backprojection(lines.radon(), lines.values[:, 0][None])[0]
+    image = filtered_backprojection(lines.operator(), lines.values[:, 0][None])[0]
     assert abs(image[28, 34] * 32 - 0.5) < 0.1  # the largest disc alone
     assert abs(image[23, 25] * 32 - 1.3) < 0.15  # with the second: 6.4 bins left of the middle, 8 above
 
@@ -56,7 +57,7 @@ def test_binning_moves_axis_pixels_and_noise_along(raw, bins):
     assert lines.pixel_size == pytest.approx(2.5e-6 * width)
     full = Correction(axis=33.8)(raw)
     assert lines.noise.i0 == pytest.approx(full.noise.i0 * width)
-    image = filtered_backprojection(lines.radon(), lines.values[:, 0][None])[0]
+    image = filtered_backprojection(lines.operator(), lines.values[:, 0][None])[0]
     assert abs(image[round(28 / width), round(34 / width)] * bins / 2 - 0.5) < 0.1
 
 
@@ -146,12 +147,33 @@ def test_repeated_angles_are_kept_and_said():
 
 def test_a_fan_beam_has_no_axis_to_find():
     fan = FanBeam(0.4, 0.5)
-    raw = RawScan("discs", "array", Frames.of(CLEAN[:, None]), ANGLES, False, fan=fan)
+    raw = RawScan("discs", "array", Frames.of(CLEAN[:, None]), ANGLES, False, fan=fan, pixel_size=1e-4)
     lines = Correction()(raw)
     assert lines.offset == 0 and "not known" in lines.log["axis"]["how"] and lines.fan == fan
     assert Correction(axis=33.8)(raw).offset == pytest.approx(2.3)
-    with pytest.raises(ValueError, match=r"fan beam.*expected a parallel beam"):
-        lines.radon()
+
+
+def test_the_operator_of_a_fan_beam_has_lengths_in_pixels():
+    """A bin of 0.1 mm at 0.5 m is 0.08 mm wide at the axis, 0.4 m away: 5000 of these."""
+    fan = FanBeam(0.4, 0.5)
+    raw = RawScan("discs", "array", Frames.of(CLEAN[:, None]), ANGLES, False, fan=fan, pixel_size=1e-4)
+    operator = Correction(axis=33.8)(raw).operator(48)
+    assert isinstance(operator, Fan) and operator.image_shape == (48, 48) and operator.bins == 64
+    assert operator.source == pytest.approx(5000) and operator.detector == pytest.approx(6250)
+    assert operator.pitch == pytest.approx(1.25) and operator.offset == pytest.approx(2.3)
+    unknown = Correction()(dataclasses.replace(raw, pixel_size=None))
+    with pytest.raises(ValueError, match="width of the bins of discs is not known"):
+        unknown.operator()
+
+
+@pytest.mark.parametrize("name", ["ta", "tb", "tc"])
+def test_measured_fan_beams_reconstruct_to_their_reference(data_folder, name):
+    path = data_folder / "measured" / f"htc2022_{name}.npz"
+    lines = Correction(bins=140)(read_measured(str(path)))
+    image = filtered_backprojection(lines.operator(128), lines.values[:, 0][None])[0].numpy() / 4
+    reference = np.load(path)["reference_fbp"].astype(np.float32).reshape(128, 4, 128, 4).mean((1, 3))
+    assert np.corrcoef(image.ravel(), reference.ravel())[0, 1] > 0.997
+    assert np.polyfit(image.ravel(), reference.ravel(), 1)[0] == pytest.approx(1, abs=0.02)
 
 
 def test_the_log_says_what_was_done(raw):
@@ -185,10 +207,19 @@ def test_no_rows(raw):
 
 
 def test_nothing_is_usable(raw):
+    lost = Frames.of(np.full((90, 2, 64), np.nan))
     with pytest.raises(
-        InputFileError, match="all 90 projections of discs are unusable: 128 of its 128 values are the same"
+        InputFileError, match="all 90 projections of discs are unusable: 128 of its 128 values"
     ):
-        Correction(axis=33.8)(dataclasses.replace(raw, projections=Frames.of(np.full((90, 2, 64), 5000.0))))
+        Correction(axis=33.8)(dataclasses.replace(raw, projections=lost))
+
+
+def test_an_empty_slice_is_no_fault():
+    """As above the sample, in simulated scans."""
+    lines = np.zeros((90, 2, 64))
+    lines[:, 1] = CLEAN
+    raw = RawScan("discs", "array", Frames.of(lines), ANGLES, False, axis=33.8)
+    assert len(Correction()(raw, slice(0, 1)).values) == len(Correction()(raw).values) == 90
 
 
 def test_no_value_is_usable(raw):

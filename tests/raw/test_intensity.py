@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from tomopilot.measure.backprojection import filtered_backprojection
 from tomopilot.measure.noise import Gaussian, Poisson
-from tomopilot.measure.radon import Radon, filtered_backprojection
+from tomopilot.measure.radon import Radon
 from tomopilot.raw.correction import Correction
 from tomopilot.raw.intensity import intensity_of
 from tomopilot.raw.records import Frames, RawScan

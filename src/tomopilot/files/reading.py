@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from tomopilot.disk import check_file
+from tomopilot.files.heap import is_endless
 from tomopilot.units import metres
 
 LARGEST = 4 * 2**30  # bytes that one data set may declare; more is rejected before reading
@@ -146,6 +147,8 @@ def grey(colours: np.ndarray) -> np.ndarray:
 def opened(path: Path) -> h5py.File:
     """An HDF5 file to read, if it is a file."""
     check_named(path, "an HDF5 file")
+    if is_endless(path):
+        raise InputFileError("its texts are damaged: a global heap leads to itself; copy the file again")
     with suppress(ImportError):
         import_module("hdf5plugin")  # where it is installed, HDF5 knows the filters that it brings
     return h5py.File(path, "r")

@@ -70,7 +70,17 @@ class Correction:
         size = None if raw.pixel_size is None else raw.pixel_size * width
         offset = (column + 0.5 - first) / width - bins / 2
         return LineIntegrals(
-            raw.name, values, mask, angles, numbers, offset, noise, size, raw.fan, quarantined, log
+            name=raw.name,
+            values=values,
+            mask=mask,
+            angles=angles,
+            numbers=numbers,
+            offset=offset,
+            noise=noise,
+            pixel_size=size,
+            fan=raw.fan,
+            quarantined=quarantined,
+            log=log,
         )
 
     def _taken(

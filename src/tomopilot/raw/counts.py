@@ -19,9 +19,7 @@ class Taken:
     """Line integrals as they come out, and what is wrong with single values."""
 
     values: np.ndarray  # (n, rows, bins) float32; NaN where a value cannot be used
-    faults: dict[
-        str, np.ndarray
-    ]  # what is wrong -> (n, rows, bins) where, or (rows, bins) in all projections
+    faults: dict[str, np.ndarray]  # what is wrong: where, (n, rows, bins), or (rows, bins) of all projections
     photons: float | None  # a bin of the open beam, by how the flats differ
     log: dict[str, Any]
 
@@ -42,7 +40,7 @@ def line_integrals_of(raw: RawScan, numbers: np.ndarray, rows: slice) -> Taken:
     faults = {
         "masked by the file": _mask(raw, numbers, rows),
         "not finite": ~np.isfinite(frames),
-        "the same": np.broadcast_to(alike, frames.shape),  # as of a camera that did not expose
+        "the same": np.broadcast_to(alike & ~alike.all(), frames.shape),  # as of a camera that hung
     }
     if not raw.counts:
         return _taken(frames.astype(np.float32), faults, None, {"values": "line integrals"})

@@ -27,6 +27,7 @@ def to_quarantine(
     """The projections to leave out, by their place, and why.
 
     values: (n, rows, bins) line integrals
+    monitor: (n,) incident intensity, where it was recorded, by which the line integrals are corrected
     drop: change of the incident intensity, as a share, that is too large, as when the beam was lost
     """
     dead = np.zeros(values.shape[1:], bool)
@@ -40,19 +41,22 @@ def to_quarantine(
             if count > max(most * usable, FEW):
                 found.setdefault(i, f"{count} of its {usable} values are {what}")
     rest = np.array([i for i in range(len(values)) if i not in found], int)
-    levels = beam_levels(values[rest], angles[rest], None if monitor is None else monitor[rest])
-    for i, level in zip(rest, levels, strict=True):
-        if abs(np.log(level)) > -np.log1p(-drop):
-            word = "weaker" if level < 1 else "stronger"
-            found[int(i)] = f"its beam is {abs(1 - level):.0%} {word} than that of the other projections"
+    levels = np.log([beam_levels(values[rest], angles[rest])])
+    if monitor is not None and len(rest):
+        levels = np.append(levels, [np.log(monitor[rest] / np.median(monitor[rest]))], 0)
+    for i, both in zip(rest, levels.T, strict=True):
+        level = both[abs(both).argmax()]
+        if abs(level) > -np.log1p(-drop):
+            word = "weaker" if level < 0 else "stronger"
+            found[int(i)] = f"its beam is {abs(np.expm1(level)):.0%} {word} than usual"
     return dict(sorted(found.items()))
 
 
-def beam_levels(values: np.ndarray, angles: np.ndarray, monitor: np.ndarray | None) -> np.ndarray:
-    """The incident intensity of each projection over the usual one.
+def beam_levels(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """The incident intensity of each projection over the usual one, as its line integrals show it.
 
-    By the values that see air in most projections; where there are too few, as the monitor says; else by how
-    a projection as a whole differs from those at the next angles.
+    By the values that see air in most projections; where there are too few, by how a projection as a whole
+    differs from those at the next angles.
     """
     if len(values) < 3:
         return np.ones(len(values))
@@ -61,8 +65,6 @@ def beam_levels(values: np.ndarray, angles: np.ndarray, monitor: np.ndarray | No
     air = usual < AIR
     if air.mean() > OPEN:
         level = np.median(values[:, air], 1)
-    elif monitor is not None:
-        level = -np.log(monitor)
     else:
         order = np.argsort(angles)
         smooth = uniform_filter1d(values[order], SMOOTH, axis=-1)

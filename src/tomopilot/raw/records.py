@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from tomopilot.files.reading import InputFileError, affordable
+from tomopilot.measure.fan import Fan
 from tomopilot.measure.noise import Gaussian, Masked, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon
@@ -151,20 +153,28 @@ class LineIntegrals:
         bad = self.mask[projection, row]
         return Masked(self.noise, bad) if bad.any() else self.noise
 
-    def radon(self, size: int | None = None) -> Radon:
-        """The geometry of a parallel beam, for images of `size` pixels a side, by default as many as bins."""
-        if self.fan is not None:
-            raise ValueError(
-                f"{self.name} was measured with a fan beam, {self.fan}; expected a parallel beam: use a "
-                "fan-beam operator with this geometry"
-            )
+    def operator(self, size: int | None = None) -> Radon | Fan:
+        """The geometry, for images of `size` pixels a side, by default as many as there are bins.
+
+        A pixel is as wide as a bin, with a fan beam as a bin seen from the source at the axis.
+        """
         bins = self.values.shape[-1]
-        return Radon(size or bins, self.angles, bins, self.offset)
+        if self.fan is None:
+            return Radon(size or bins, self.angles, bins, self.offset)
+        if self.pixel_size is None:
+            raise ValueError(
+                f"the width of the bins of {self.name} is not known, but its fan beam is in metres; expected "
+                "pixel_size in the scan: replace it there"
+            )
+        magnified = self.fan.source_detector / self.fan.source_axis
+        pixel = self.pixel_size / magnified
+        source = self.fan.source_axis / pixel
+        return Fan(
+            size or bins, self.angles, bins, source=source, detector=source * magnified, offset=self.offset
+        )
 
     def mapped(self, scale: float, offset: float, operator: Operator) -> "LineIntegrals":
         """Those of the image `(image - offset) / scale`, as `operator` projects it; see `intensity`."""
-        import torch
-
         ones = operator.forward(torch.ones(1, *operator.image_shape))[0].numpy()[:, None]
         values = ((self.values - offset * ones) / scale).astype(np.float32)
         log = {**self.log, "intensity": {"scale": scale, "offset": offset}}
