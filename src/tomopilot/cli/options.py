@@ -23,10 +23,17 @@ ORDER = (
 )
 
 Images = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED (also disc); "
         "defect:FILE::12 paints a defect, volume:FILE::0-63 is one volume of 64 slices."
+    ),
+]
+Replay = Annotated[
+    str | None,
+    typer.Option(
+        help="A measured scan, FILE or FILE::ROW of its detector, instead of images: policies choose from "
+        "its projections, and are judged by the reconstruction from all of them."
     ),
 ]
 Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
@@ -155,6 +162,16 @@ def taking(shared: Callable[..., None]) -> Callable[[Callable[..., None]], Calla
         return command
 
     return decorate
+
+
+def scanned(images: list[str] | None, replay: str | None) -> list[str]:
+    """The specs of what is scanned: known images, or a measured scan."""
+    from tomopilot.scan.replayed import RECORDED
+
+    if bool(images) == (replay is not None):
+        came = "both came" if images else "none came"
+        raise ValueError(f"expected images, or a measured scan with --replay, but {came}: see --help")
+    return [f"{RECORDED}{replay}"] if replay is not None else images or []
 
 
 def words(text: str | None) -> list[str]:

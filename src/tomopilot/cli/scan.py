@@ -15,9 +15,11 @@ from tomopilot.cli.options import (
     Images,
     On,
     Out,
+    Replay,
     Workers,
     place,
     scan_options,
+    scanned,
     settings,
     taking,
     words,
@@ -37,13 +39,14 @@ if TYPE_CHECKING:
 
 @taking(scan_options)
 def simulate(
-    images: Images,
     out: Out,
+    images: Images = None,
+    replay: Replay = None,
     posterior: Annotated[str, typer.Option(help=f"{KNOWN}.")] = "auto",
     policy: Annotated[str, typer.Option(help=f"{ORDER}.")] = "variance",
     **options: Any,
 ) -> None:
-    """Simulate a scan of known images.
+    """Simulate a scan of known images, or of an object that was measured from all sides.
 
     Example: tomopilot simulate phantom:chip --budget 15 --out runs/first
     """
@@ -51,13 +54,14 @@ def simulate(
         raise ValueError(
             f"simulate scans with one prior, but {len(options['prior'])} were named; use compare"
         )
-    _start(out, "simulate", images, [posterior], [policy], options)
+    _start(out, "simulate", scanned(images, replay), [posterior], [policy], options)
 
 
 @taking(scan_options)
 def compare(
-    images: Images,
     out: Out,
+    images: Images = None,
+    replay: Replay = None,
     posteriors: Annotated[
         str | None,
         typer.Option(help=f"Comma-separated: {KNOWN}; default: auto,fbp,tv, for mri auto,zero-filled."),
@@ -74,7 +78,7 @@ def compare(
 
     Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --out runs/compare
     """
-    _start(out, "compare", images, words(posteriors), words(policies), options)
+    _start(out, "compare", scanned(images, replay), words(posteriors), words(policies), options)
 
 
 def resume(

@@ -44,6 +44,7 @@ from tomopilot.scan.parts import (
     rule,
 )
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.replayed import Replayed
 from tomopilot.scan.truth import read_roi, read_slices
 
 SAME = 1e-3  # of the unit of a setting, within which a recorded one is a candidate
@@ -69,6 +70,8 @@ class Watched:
 
 def operator_of(plan: Plan, image: NamedImage) -> Operator:
     """All that could be measured of an image, or of a volume."""
+    if isinstance(image, Replayed):
+        return image.operator
     usual, (_, options), slices = family(plan.operator), part(plan.operator), len(image.slices)
     single = replace(image, pixels=image.pixels[0]) if slices else image
     given = (single, candidates(plan.angles, plan.wedge, usual.turn), plan.bins)

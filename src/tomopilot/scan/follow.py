@@ -41,7 +41,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
         yield keep(judge.row(lambda: experiment.step(until)))
     while experiment.free and not until(experiment):
         experiment.decide()  # known already, except after a resume: then it is not counted twice
-        yield keep(judge.row(lambda: recorded.step(cell.instrument, until)))
+        yield keep(judge.row(lambda: recorded.step(cell.instrument, until, cell.noise)))
     ended = final(plan, experiment, alarmed=bool(judge.raised()))
     archive.add_estimate(scan.key, experiment.count_told, ended)
 

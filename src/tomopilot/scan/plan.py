@@ -18,6 +18,7 @@ from tomopilot.measure.kind import PROJECTION
 from tomopilot.prior.checkpoint import prior_folders
 from tomopilot.scan.grid import Wedge, candidates
 from tomopilot.scan.parts import PARALLEL, SCORES, Family, Method, check_names, entry, family, pair, rule
+from tomopilot.scan.replayed import is_recorded, recorded_spec, settings_of
 
 SIZES = {  # least and most that can be meant
     "angles": (1, 10_000),
@@ -83,6 +84,15 @@ class Plan:
         for method in self.methods:
             method.check(self.operator)
         self._check_volumes()
+        self._check_recorded()
+
+    def _check_recorded(self) -> None:
+        recorded = [spec for spec in self.images if is_recorded(spec)]
+        if recorded and len(recorded) < len(self.images):
+            raise ValueError("measured scans and known images were named; scan the ones or the others")
+        for name, usual in (("finer", 1), ("prescan", None), ("wedge", None)):
+            if recorded and getattr(self, name) != usual:
+                raise ValueError(f"a measured scan is as it was measured: leave --{name} out")
 
     def _check_volumes(self) -> None:
         volumes = [spec for spec in self.images if is_volume(spec)]
@@ -161,10 +171,15 @@ def plan_of(
 
     Posteriors without samples follow the fixed orders only, and those without a prior are taken once.
     """
+    if images and is_recorded(images[0]):
+        if rest.get("angles") is not None:
+            raise ValueError("a measured scan has its own angles: leave --angles out")
+        measured = settings_of(images[0])
+        operator, rest = measured.pop("operator"), rest | measured
     usual = family(operator)
     usual.check_options(operator, rest)
     for spec in images:
-        if not is_volume(spec):
+        if not (is_volume(spec) or is_recorded(spec)):
             check_chosen(spec)
     posteriors = [_own_name(name, usual) for name in posteriors or usual.posteriors]
     known = prior_folders()
@@ -179,12 +194,18 @@ def plan_of(
         if len(posteriors) == 1 or rule(policy) not in SCORES or entry(pair(posterior)[0]).gives_samples
         for prior in (priors if any(entry(name).needs_prior for name in pair(posterior)) else [None])
     ]
-    singles = (([volume_spec(spec)] if is_volume(spec) else single_specs(spec)) for spec in images)
-    specs = tuple(dict.fromkeys(chain.from_iterable(singles)))
+    specs = tuple(dict.fromkeys(chain.from_iterable(map(_single, images))))
     known_rest = {key: value for key, value in rest.items() if value is not None}
     return Plan(
         specs, tuple(dict.fromkeys(grid)), operator=operator, device=pick_device(device), **known_rest
     )
+
+
+def _single(spec: str) -> list[str]:
+    """The specs of single images, volumes or measured scans, by which they can be read again later."""
+    if is_recorded(spec):
+        return [recorded_spec(spec)]
+    return [volume_spec(spec)] if is_volume(spec) else single_specs(spec)
 
 
 def _own_name(posterior: str, usual: Family) -> str:

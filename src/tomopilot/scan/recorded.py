@@ -59,15 +59,23 @@ class Recorded:
         """A design that was asked for could not be measured: it is free again."""
         self.experiment.pending.pop(design, None)
 
-    def step(self, measure: Callable[[int], Tensor], until: Callable[[Experiment], bool]) -> Step:
-        """Suggests, measures, tells and decides; a measurement that raises counts as never asked for."""
+    def step(
+        self,
+        measure: Callable[[int], Tensor],
+        until: Callable[[Experiment], bool],
+        noise: Callable[[int], Noise | None] = lambda design: None,
+    ) -> Step:
+        """Suggests, measures, tells and decides; a measurement that raises counts as never asked for.
+
+        noise: of the measurement of a design, where it is another than the experiment's
+        """
         design = self.suggest()
         try:
             values = measure(design)
         except BaseException:
             self.fail(design)
             raise
-        self.tell(design, values)
+        self.tell(design, values, noise(design))
         return self.experiment.step(until)
 
     def keep(self, row: Row) -> Row:

@@ -11,7 +11,7 @@ from tomopilot.files.images import NamedImage, read_images
 from tomopilot.files.volumes import is_volume, read_volume
 from tomopilot.files.voxels import check_zarr
 from tomopilot.measure.lowres import LowRes
-from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.noise import Gaussian, Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.stack import Scouts, Stack, over_height
 from tomopilot.prior.checkpoint import Prior
@@ -23,6 +23,7 @@ from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.replayed import Replayed, is_recorded, read_recorded
 from tomopilot.scan.truth import truth_of
 from tomopilot.simulate.instrument import Simulated
 
@@ -36,15 +37,21 @@ SCOUTS = 4  # slices that a volume is usually scanned by
 class Virtual:
     """A scan of a known image, ready to run."""
 
-    instrument: Simulated
+    instrument: Simulated | Replayed
     parts: Parts
     judge: Judge
     scouts: Scouts | None = None  # of a volume, whose other slices are judged once the scan is over
+
+    def noise(self, design: int) -> Noise | None:
+        """Of a single measurement, where that has its own."""
+        return self.instrument.noise(design) if isinstance(self.instrument, Replayed) else None
 
 
 def virtual(plan: Plan, scan: Scan) -> Virtual:
     """Reads the image and assembles the scan of it."""
     image = image_of(plan, scan.image)
+    if isinstance(image, Replayed):
+        return _replayed(plan, scan, image)
     operator = operator_of(plan, image).to(plan.device)
     truth = truth_of(image, operator, plan.seed).to(plan.device)
     exact = Simulated(truth, operator, Gaussian(), finer=plan.finer).clean(torch.arange(len(operator)))
@@ -62,6 +69,13 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
     return Virtual(instrument, parts, Judge(plan, scan, parts, truth))
 
 
+def _replayed(plan: Plan, scan: Scan, image: Replayed) -> Virtual:
+    """The scan of a measured one; it is judged by the reconstruction from all of its projections."""
+    truth, span = image.pixels.to(plan.device), (image.pixels.max() - image.pixels.min()).item() or 1.0
+    parts = assemble(plan, scan, image.operator.to(plan.device), image.usual, span, truth=truth)
+    return Virtual(image, parts, Judge(plan, scan, parts, truth))
+
+
 def prescan(plan: Plan, truth: Tensor, name: str) -> Data | None:
     """What a low-resolution image shows of the truth before the scan, where the plan has one."""
     if plan.prescan is None:
@@ -74,8 +88,11 @@ def prescan(plan: Plan, truth: Tensor, name: str) -> Data | None:
 
 
 def image_of(plan: Plan, spec: str) -> NamedImage:
-    """A single image, or a volume; the plan knows its pixel size better than its file."""
-    (image,) = [read_volume(spec)] if is_volume(spec) else read_images(spec)
+    """A single image, a volume or a measured scan; the plan knows its pixel size better than its file."""
+    if is_recorded(spec):
+        image = read_recorded(spec, plan.bins, next((m.prior for m in plan.methods if m.prior), None))
+    else:
+        (image,) = [read_volume(spec)] if is_volume(spec) else read_images(spec)
     return replace(image, pixel_size=plan.pixel_size or image.pixel_size)
 
 
@@ -114,6 +131,8 @@ def _check_scans(plan: Plan, spec: str) -> Look:
 
 def signal_to_noise(plan: Plan, image: NamedImage, operator: Operator) -> float:
     """Root mean square, over the first measurements, of a value over its noise; infinite without a signal."""
+    if isinstance(image, Replayed):
+        return image.signal_to_noise
     first = torch.tensor(family(plan.operator).opening(operator)[:FIRST])
     clean = operator[first].forward(truth_of(image, operator, plan.seed)[None])
     noise = noise_of(plan.noise, clean, image.pixels.shape[-2])
@@ -124,6 +143,8 @@ def signal_to_noise(plan: Plan, image: NamedImage, operator: Operator) -> float:
 def check_image(image: NamedImage, prior: Prior, operator: Operator) -> None:
     """Raises where the prior cannot take the image: real or complex, its size, or its intensities."""
     prior.check_shape(operator.operator.image_shape if isinstance(operator, Stack) else operator.image_shape)
+    if isinstance(image, Replayed):
+        return  # its notes say how much of it is beyond the prior's range
     low, high = image.shown.min().item(), image.shown.max().item()
     lowest = prior.high - prior.peak
     if not in_range(low, high, (lowest, prior.high)):

@@ -1,0 +1,94 @@
+"""`--replay`: a measured scan is the instrument, and the reconstruction from all of it the truth."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from samples import disc_projections, nxtomo_parts, save_nxtomo
+
+from tomopilot.measure.noise import Masked
+from tomopilot.scan.replayed import read_recorded, recorded_spec
+
+ANGLES = np.linspace(0, np.pi, 24, endpoint=False)
+LINES = disc_projections(ANGLES, 32, offset=1.25).astype(np.float32)
+BARE = ("--posterior", "fbp", "--policy", "uniform", "--at", "all")
+
+
+@pytest.fixture
+def scan(tmp_path):
+    np.savez(tmp_path / "scan.npz", sinogram=LINES, angles_deg=np.rad2deg(ANGLES))
+    return tmp_path / "scan.npz"
+
+
+def left(out) -> dict:
+    (image,) = json.loads((out / "summary.json").read_text())["images"]
+    return image
+
+
+def test_all_projections_give_the_reference(call, scan, tmp_path):
+    """And fewer come less near it."""
+    outcome = call("simulate", "--replay", scan, *BARE, "--budget", 24, "--out", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    image = left(tmp_path / "run")
+    assert sorted(image["designs"]) == [*range(24)]
+    *_, early, _, last = image["psnr"][10:]
+    assert last is None or last > 80  # None: equal to the last bit
+    assert image["psnr"][5] < image["psnr"][11] < early < 60
+
+
+def test_what_is_told_is_what_was_measured(call, scan, tmp_path):
+    assert call("simulate", "--replay", scan, *BARE, "--budget", 5, "--out", tmp_path / "run").status == 0
+    with h5py.File(tmp_path / "run" / "scan.h5") as file:
+        values = file["entry/instrument/detector/data"][:, 0]
+        angles = np.deg2rad(file["entry/sample/rotation_angle"][()])
+    designs = left(tmp_path / "run")["designs"]
+    np.testing.assert_allclose(values, LINES[designs], rtol=1e-6)
+    np.testing.assert_allclose(angles, ANGLES[designs], atol=1e-6)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["noise"] == "as measured"
+
+
+def test_an_adaptive_scan_with_a_prior(call, scan, tiny, tmp_path):
+    words = ("--prior", tiny, "--posterior", "prox(steps=2)", "--count", 2, "--start", 2, "--budget", 4)
+    outcome = call("simulate", "--replay", scan, *words, "--out", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    assert "image of the scan = " in outcome.err and "the two phases of the material" in outcome.err
+    assert len(set(left(tmp_path / "run")["designs"])) == 4
+
+
+def test_masked_values_are_masked_in_their_projection(tmp_path):
+    frames = nxtomo_parts()["instrument/detector/data"].copy()
+    frames[7 + 9, 1, 12] = 65535  # of the projections, after seven other frames
+    spec = recorded_spec(
+        f"recorded:{save_nxtomo(tmp_path / 's.nxs', **{'instrument/detector/data': frames})}::1"
+    )
+    replayed = read_recorded(spec, None, None)
+    assert replayed.noise(9) == Masked(replayed.usual, (12,)) and replayed.noise(8) == replayed.usual
+    assert replayed.operator.image_shape == (64, 64) and len(replayed.operator) == len(replayed.values)
+    assert replayed.pixel_size == pytest.approx(2.5e-6)
+
+
+def test_bins_are_the_grid(scan):
+    spec = recorded_spec(f"recorded:{scan}")
+    replayed = read_recorded(spec, 16, None)
+    assert tuple(replayed.pixels.shape) == (16, 16) and tuple(replayed.values.shape) == (24, 16)
+
+
+WRONG = {
+    "both came": ("phantom:chip", "--replay", "{}"),
+    "none came": (),
+    "has its own angles": ("--replay", "{}", "--angles", 20),
+    "leave --finer out": ("--replay", "{}", "--finer", 2),
+    "leave --prescan out": ("--replay", "{}", "--prescan", 8),
+    "detector rows 0 to 0; row 3": ("--replay", "{}::3"),
+    "absent.npz": ("--replay", "absent.npz"),
+    "the budget is 25": ("--replay", "{}", "--budget", 25),
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_what_cannot_be_replayed(call, scan, tmp_path, said):
+    words = [str(word).replace("{}", str(scan)) for word in WRONG[said]]
+    outcome = call("simulate", *words, *BARE, "--out", tmp_path / "run")
+    assert outcome.status == 2 and said in outcome.err, outcome.err
+    assert not (tmp_path / "run").exists()
