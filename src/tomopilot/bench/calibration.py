@@ -125,7 +125,7 @@ class Calibration:
                 if self.plan.judges(step.count):
                     samples, z = step.draws.images, unseen(cell, step.draws.images)
                     quality = judge.judged(step.draws)["psnr"]  # of the best estimate, not of the mean
-                    found = scores(samples, cell.instrument.image)
+                    found = scores(samples, cell.simulated.image)
                     applied = inflation(estimator, step.count)
                     yield {
                         **named, "count": step.count, **found, "z": z, "psnr": quality, "inflation": applied
@@ -204,7 +204,7 @@ def unseen(cell: Virtual, samples: Float[Tensor, "k *image"]) -> float | None:
         return None
     some = free[torch.linspace(0, len(free) - 1, min(UNSEEN, len(free))).round().long()]
     with torch.no_grad():
-        predicted, clean = cell.instrument.operator[some].forward(samples), cell.instrument.clean(some)
+        predicted, clean = cell.instrument.operator[some].forward(samples), cell.simulated.clean(some)
     return number(surprise(predicted, clean, torch.tensor(math.inf)))
 
 

@@ -65,7 +65,7 @@ class Speed:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         plan, few, most = self.plan, min(self.samples), max(self.samples)
-        side, found = len(virtual(plan, Scan(plan.images[0], plan.methods[0])).instrument.image), []
+        side, found = len(virtual(plan, Scan(plan.images[0], plan.methods[0])).simulated.image), []
         for method, count, n in product(plan.methods, self.samples, self.measured):
             found += scanning(replace(plan, count=count), method, side, n)
         for n in self.solved:

@@ -78,7 +78,9 @@ def read_images(spec: str) -> list[NamedImage]:
         name, found = found_in(source, picker(chosen))
         alone = chosen is None and len(found.pages) == 1
         return [
-            NamedImage(name if alone else f"{name}::{i}", image_of(i, pixels), found.pixel_size, found.notes)
+            NamedImage(
+                name if alone else f"{name}::{i}", image_of(i, pixels), found.pixel_size, notes=found.notes
+            )
             for i, pixels in found.pages
         ]
 

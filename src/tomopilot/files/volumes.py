@@ -43,4 +43,6 @@ def read_volume(spec: str) -> NamedImage:
                 "one size; crop or pad them"
             )
     pixels = torch.stack([image.pixels for image in images])
-    return NamedImage(without_folder(spec), pixels, first.pixel_size, tuple(image.name for image in images))
+    return NamedImage(
+        without_folder(spec), pixels, first.pixel_size, slices=tuple(image.name for image in images)
+    )

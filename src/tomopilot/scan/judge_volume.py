@@ -66,7 +66,7 @@ def _judge(
         create_store(store, cell.scouts.whole.image_shape, known, unit=_unit(scan), pixel_size=size)
         for ready in reconstruct(volume, pool):
             yield f"{plan.named(scan)}, {count} measured: {ready} of {volume.slices} slices"
-        found = quality(store, cell.instrument.image.cpu(), cell.parts.peak)
+        found = quality(store, cell.simulated.image.cpu(), cell.parts.peak)
         archive.add_step(scan.key, count, row | found)
         if not last:
             shutil.rmtree(store)

@@ -42,6 +42,13 @@ class Virtual:
     judge: Judge
     scouts: Scouts | None = None  # of a volume, whose other slices are judged once the scan is over
 
+    @property
+    def simulated(self) -> Simulated:
+        """The instrument that measures a known image."""
+        if isinstance(self.instrument, Replayed):
+            raise ValueError(f"{self.instrument.name} is a measured scan; expected a known image")
+        return self.instrument
+
     def noise(self, design: int) -> Noise | None:
         """Of a single measurement, where that has its own."""
         return self.instrument.noise(design) if isinstance(self.instrument, Replayed) else None
