@@ -70,7 +70,7 @@ def main() -> None:
 
         own = [option for option in options if not option.startswith("-")]
         flags = [option for option in options if option.startswith("-")]
-        limits = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=8192"]
+        limits = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=8192", "-len_control=0", "-keep_seed=1"]
         atheris.Setup([sys.argv[0], *limits, *flags, *own, str(corpus)], one)
         atheris.Fuzz()
 

@@ -30,6 +30,28 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     assert "s0/zarr.json lies outside of its folder" in refusal(f"{tmp_path / 'c.zarr'}:/s0/x")
 
 
+def test_every_way_to_read_is_guarded(tmp_path):
+    """Those of later versions of zarr too."""
+    import asyncio
+
+    from zarr.core.buffer import default_buffer_prototype
+
+    from tomopilot.files.inside import Inside
+    from tomopilot.files.reading import InputFileError
+
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "a.zarr").mkdir()
+    store = Inside(tmp_path / "a.zarr", read_only=True)
+    ways = (
+        lambda: asyncio.run(store.get("../secret", default_buffer_prototype())),
+        lambda: asyncio.run(store.get_partial_values(default_buffer_prototype(), [("../secret", None)])),
+        lambda: store.get_sync("../secret"),
+    )
+    for way in ways:
+        with pytest.raises(InputFileError, match="outside of its folder"):
+            way()
+
+
 @pytest.mark.parametrize("place", ["../secret.zarr", "{}/secret.zarr", "s0/../../secret.zarr"])
 def test_metadata_that_point_out_of_the_folder(tmp_path, place):
     save_zarr(tmp_path / "secret.zarr", STACK, version=2)

@@ -15,19 +15,12 @@ if TYPE_CHECKING:
 
 SCOUTS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"}  # values of ImageType
 TAGS = [  # all that is read of a file: nothing of the patient
-    *("Modality", "ImageType", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient"),
-    *(
-        "PixelSpacing",
-        "PixelAspectRatio",
-        "RescaleSlope",
-        "RescaleIntercept",
-        "RescaleType",
-        "ModalityLUTSequence",
-    ),
-    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
-    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
-]
+    "Modality", "ImageType", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient",
+    "PixelSpacing", "PixelAspectRatio", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "ModalityLUTSequence", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData",
+]  # fmt: skip
 
 
 def images_in(path: Path, dataset: str, pick: Pick) -> Found:
@@ -52,6 +45,8 @@ def read(path: Path, *, header: bool = False) -> "FileDataset":
         raise InputFileError("it has no DICOM preamble and no PixelData (7FE0,0010); expected a DICOM image")
     if "TransferSyntaxUID" not in slices.file_meta:
         slices.file_meta.TransferSyntaxUID = _plain_syntax(slices)
+    if header:
+        del slices.PixelData
     return slices
 
 

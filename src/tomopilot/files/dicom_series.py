@@ -101,18 +101,18 @@ def _ordered(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
     if len(slices) == 1:
         return slices, ()
     for one in slices:
-        if len(one.position) != 3 or len(one.orientation) != 6:
+        if len(one.position) != 3 or len(one.orientation) != 6 or not np.isfinite(one.along):
             raise InputFileError(
                 f"{one.path.name} has no ImagePositionPatient (0020,0032) or ImageOrientationPatient "
                 "(0020,0037); expected both in a series, whose order they are: name single files instead"
             )
     slices = sorted(slices, key=lambda one: one.along)
     steps = np.diff([one.along for one in slices])
-    closest, widest, usual = int(steps.argmin()), int(steps.argmax()), float(np.median(steps))
+    closest, widest = int(steps.argmin()), int(steps.argmax())
     if steps[closest] < SAME:
         pair = " and ".join(one.path.name for one in slices[closest : closest + 2])
         raise InputFileError(f"{pair} are at one position; expected one slice at each: leave one of them out")
-    if steps[widest] - steps[closest] <= UNEVEN * usual:
+    if steps[widest] - steps[closest] <= UNEVEN * steps[closest]:
         return slices, ()
     return slices, (
         f"slices are {steps[closest]:.4g} to {steps[widest]:.4g} mm apart; the widest gap is after image "

@@ -1,7 +1,7 @@
 """A zarr store of which nothing outside its folder is read, nor chunks that inflate beyond their size."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numcodecs
@@ -50,20 +50,34 @@ class Inside(LocalStore):
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """What lies under a key, if it is here and no larger than it should be."""
-        described = key.rpartition("/")[2] in METADATA
-        self._check_place(key, JSON if described else 2 * IMAGE if byte_range is None else None)
+        self._check_place(key, byte_range)
         found = await super().get(key, prototype, byte_range)
-        if (
-            found is not None
-            and self.compressor
-            and not described
-            and not isinstance(byte_range, SuffixByteRequest)
-        ):
-            for content in self._chunks(found.to_bytes(), whole=byte_range is None):
-                self._check_inflated(key, content)
+        self._check_content(key, found, byte_range)
         return found
 
-    def _check_place(self, key: str, largest: int | None) -> None:
+    def get_sync(
+        self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """The same at once."""
+        self._check_place(key, byte_range)
+        found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        self._check_content(key, found, byte_range)
+        return found
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """The same for several."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    def _check_content(self, key: str, found: Buffer | None, byte_range: ByteRequest | None) -> None:
+        index = isinstance(byte_range, SuffixByteRequest)  # of a shard
+        if found is not None and self.compressor and not index and key.rpartition("/")[2] not in METADATA:
+            for content in self._chunks(found.to_bytes(), whole=byte_range is None):
+                self._check_inflated(key, content)
+
+    def _check_place(self, key: str, byte_range: ByteRequest | None) -> None:
+        largest = JSON if key.rpartition("/")[2] in METADATA else 2 * IMAGE if byte_range is None else None
         real = (self.root / key).resolve()
         if not real.is_relative_to(self.root.resolve()):
             raise InputFileError(

@@ -57,7 +57,7 @@ def _picture(store: "Inside", parts: list[str]) -> Picture:
             return _scale(store, place, image, wanted)
     if node is None:
         raise InputFileError(f"there is no array {place!r} inside; expected the path of one that is there")
-    arrays = list(_arrays(store, place))
+    arrays = [(place, node)] if hasattr(node, "chunks") else list(_arrays(store, place))
     if len(arrays) != 1:
         listed = ", ".join(f"/{name} {array.shape}" for name, array in arrays) or "none"
         raise InputFileError(f"expected one array, found {listed}; name one, as {store.root.name}:/PATH")
@@ -122,7 +122,7 @@ def _is_there(store: "Inside", place: str) -> bool:
 
 
 def _arrays(store: "Inside", place: str) -> "Iterator[tuple[str, Array[Any]]]":
-    """Every array in a group, or the array itself; links to folders are not followed."""
+    """Every array in a group; links to folders are not followed."""
     from zarr import Array
 
     for folder, folders, files in os.walk(store.root / place):
