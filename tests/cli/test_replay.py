@@ -68,6 +68,29 @@ def test_masked_values_are_masked_in_their_projection(tmp_path):
     assert replayed.pixel_size == pytest.approx(2.5e-6)
 
 
+def test_all_of_a_scan_is_reconstructed(call, scan, tmp_path):
+    """From every projection, in the order of the file; there is no truth to judge it by."""
+    words = ("--posterior", "tv", "--bins", 16, "--out", tmp_path / "run")
+    outcome = call("reconstruct", scan, *words)
+    assert outcome.status == 0, outcome.err
+    image = left(tmp_path / "run")
+    assert image["designs"] == [*range(24)] and set(image["psnr"]) == {None}
+    with h5py.File(tmp_path / "run" / "scan.h5") as file:
+        found = file["entry/reconstruction/data"][()]
+    known = read_recorded(recorded_spec(f"recorded:{scan}"), 16, None).pixels.numpy()
+    assert np.corrcoef(found.ravel(), known.ravel())[0, 1] > 0.97
+    assert "No truth to judge against" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_samples_of_a_scan(call, scan, tiny, tmp_path):
+    words = ("--prior", tiny, "--posterior", "prox(steps=2)", "--count", 3, "--out", tmp_path / "run")
+    outcome = call("reconstruct", scan, *words)
+    assert outcome.status == 0, outcome.err
+    with h5py.File(tmp_path / "run" / "scan.h5") as file:
+        assert file["entry/reconstruction/samples"].shape == (3, 32, 32)
+        assert file["entry/reconstruction/uncertainty"][()].max() > 0
+
+
 def test_bins_are_the_grid(scan):
     spec = recorded_spec(f"recorded:{scan}")
     replayed = read_recorded(spec, 16, None)

@@ -150,6 +150,11 @@ def scan_options(
     """The options of every scan of known images."""
 
 
+def usual_options() -> dict[str, Any]:
+    """The options of a scan where none is given."""
+    return {name: option.default for name, option in inspect.signature(scan_options).parameters.items()}
+
+
 def taking(shared: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command whose `**options` are those of another function."""
 

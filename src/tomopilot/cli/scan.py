@@ -54,7 +54,7 @@ def simulate(
         raise ValueError(
             f"simulate scans with one prior, but {len(options['prior'])} were named; use compare"
         )
-    _start(out, "simulate", scanned(images, replay), [posterior], [policy], options)
+    start(out, "simulate", scanned(images, replay), [posterior], [policy], options)
 
 
 @taking(scan_options)
@@ -78,7 +78,7 @@ def compare(
 
     Example: tomopilot compare phantom:chip::0-5 --posteriors auto,tv --out runs/compare
     """
-    _start(out, "compare", scanned(images, replay), words(posteriors), words(policies), options)
+    start(out, "compare", scanned(images, replay), words(posteriors), words(policies), options)
 
 
 def resume(
@@ -101,7 +101,7 @@ def resume(
         _carry_out(run, pool, as_json)
 
 
-def _start(
+def start(
     out: Path,
     kind: Kind,
     images: list[str],
@@ -109,6 +109,7 @@ def _start(
     policies: list[str],
     options: dict[str, Any],
 ) -> None:
+    """Begins a run and carries it out."""
     from tomopilot.scan.executors import executor
     from tomopilot.scan.lock import locked
     from tomopilot.scan.notices import doubts, usual_prior

@@ -1,7 +1,7 @@
 """What finished scans leave for people: numbers, scan files, and `report.html` with its pictures."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,11 @@ from tomopilot.scan.outputs import (
 )
 from tomopilot.scan.parts import family
 from tomopilot.scan.plan import Plan, Scan
+from tomopilot.scan.replayed import Replayed
 from tomopilot.scan.summary import method_of
 from tomopilot.scan.virtual import image_of
+
+ALL_OF_IT = ("Back-projection of all", "Difference")  # beside the estimate of a measured scan
 
 
 def leave_simulation(
@@ -111,6 +114,8 @@ def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:
     assert estimate is not None
     picture, bare = operator_of(plan, image).kind.picture, family(plan.operator).bare
     seen = {key: picture(value) for key, value in estimate.items()}
+    if isinstance(image, Replayed):
+        return replace(_pictures(image.name, image.shown, seen, bare), beside=ALL_OF_IT)
     if not image.slices:
         return _pictures(image.name, image.shown, seen, bare)
     place = len(image.slices) // 2

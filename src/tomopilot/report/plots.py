@@ -63,6 +63,10 @@ class Pictures:
     bare: str = ""
     disagreement: np.ndarray | None = None
     slices: "tuple[Pictures, ...]" = ()
+    beside: tuple[str, str] = (
+        "Truth",
+        "Absolute error",
+    )  # what `truth` is, and the error
 
 
 class Look(NamedTuple):
@@ -134,7 +138,8 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
     tiles = [("Estimate (posterior mean)", pictures.estimate, "grey")]
     if pictures.truth is not None:
         error = np.abs(pictures.estimate - pictures.truth)
-        tiles = [("Truth", pictures.truth, "grey"), *tiles, ("Absolute error", error, "heat")]
+        what, difference = pictures.beside
+        tiles = [(what, pictures.truth, "grey"), *tiles, (difference, error, "heat")]
     if pictures.prior_free is not None:
         tiles += [(f"Without the prior ({pictures.bare})", pictures.prior_free, "grey")]
     if np.isfinite(pictures.uncertainty).any():  # one sample has none

@@ -81,7 +81,7 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: d
     what, tops = (
         ("Estimate and samples", "uncertainties")
         if pictures.truth is None
-        else ("Truth, estimate and samples", "errors and uncertainties")
+        else (f"{pictures.beside[0]}, estimate and samples", "errors and uncertainties")
     )
     psnr = "PSNR where it was judged; spread" if final(image, "psnr") else "No truth to judge against; spread"
     return "\n".join(

@@ -126,6 +126,7 @@ SCORES: dict[str, Callable[..., Callable[[Forecast], Tensor]]] = {  # what adapt
     "aoptimal": AOptimal,
     ORACLE: Oracle,
 }
+SEQUENTIAL = "sequential"  # one angle after another; of a measured scan, all of it, as it was measured
 REPLAY = "replay:"  # and the summary.json of an earlier run
 
 Order = Callable[..., list[int]]  # of designs: from the operator, seed, start and budget, and options
@@ -230,6 +231,7 @@ PARALLEL = Family(
         "uniform": lambda operator, *_: uniform_order(operator),
         "random": lambda operator, seed, *_: random_order(len(operator), seed),
         "golden": lambda operator, *_: golden_order(operator),
+        SEQUENTIAL: lambda operator, *_: [*range(len(operator))],
         "population": population,
     },
     rules={"expert": Expert},

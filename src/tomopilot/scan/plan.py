@@ -182,11 +182,7 @@ def plan_of(
         if not (is_volume(spec) or is_recorded(spec)):
             check_chosen(spec)
     posteriors = [_own_name(name, usual) for name in posteriors or usual.posteriors]
-    known = prior_folders()
-    priors = [
-        name if name in known or not Path(name).is_dir() else os.path.abspath(name)
-        for name in priors or [usual.prior]
-    ]
+    priors = [pick_prior(name) for name in priors or [usual.prior]]
     grid = [
         Method(posterior, policy, prior)
         for posterior in posteriors
@@ -211,6 +207,11 @@ def _single(spec: str) -> list[str]:
 def _own_name(posterior: str, usual: Family) -> str:
     """`auto` is another pair for other measurements than projections."""
     return usual.auto if posterior == "auto" and usual.auto != PARALLEL.auto else posterior
+
+
+def pick_prior(name: str) -> str:
+    """A prior by its name, or by its folder from wherever it is read again."""
+    return name if name in prior_folders() or not Path(name).is_dir() else os.path.abspath(name)
 
 
 def pick_device(name: str) -> str:

@@ -21,7 +21,7 @@ from tomopilot.records import Data
 from tomopilot.scan.assemble import Parts, assemble, margin, noise_of, operator_of, policy, prior_of
 from tomopilot.scan.judge import Judge
 from tomopilot.scan.notices import Look
-from tomopilot.scan.parts import family
+from tomopilot.scan.parts import SEQUENTIAL, family, rule
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.replayed import Replayed, is_recorded, read_recorded
 from tomopilot.scan.truth import truth_of
@@ -77,10 +77,14 @@ def virtual(plan: Plan, scan: Scan) -> Virtual:
 
 
 def _replayed(plan: Plan, scan: Scan, image: Replayed) -> Virtual:
-    """The scan of a measured one; it is judged by the reconstruction from all of its projections."""
+    """The scan of a measured one; it is judged by the reconstruction from all of its projections.
+
+    Where these are taken one after the other, that is no judge of the estimate from them.
+    """
     truth, span = image.pixels.to(plan.device), (image.pixels.max() - image.pixels.min()).item() or 1.0
     parts = assemble(plan, scan, image.operator.to(plan.device), image.usual, span, truth=truth)
-    return Virtual(image, parts, Judge(plan, scan, parts, truth))
+    judged = rule(scan.method.policy) != SEQUENTIAL
+    return Virtual(image, parts, Judge(plan, scan, parts, truth if judged else None))
 
 
 def prescan(plan: Plan, truth: Tensor, name: str) -> Data | None:
