@@ -28,6 +28,17 @@ def test_files_as_json(call, tmp_path):
     assert outcome.status == 0 and first["images"] == 8 and "does not exist" in second["rejected"]
 
 
+def test_files_in_markdown(call, tmp_path):
+    np.save(tmp_path / "a.npy", STACK)
+    head, _, row, rejected = call(
+        "inspect", tmp_path / "a.npy", tmp_path / "absent.npy", "--markdown"
+    ).out.splitlines()
+    assert head.startswith("| file | format | images | pixels |") and row.startswith(
+        "| a.npy | NumPy | 8 | 5 x 6 |"
+    )
+    assert rejected.startswith("| absent.npy |") and "does not exist" in rejected
+
+
 def test_nothing_that_can_be_read(call, tmp_path):
     outcome = call("inspect", tmp_path / "absent.npy")
     assert outcome.status == 2 and "does not exist" in outcome.out

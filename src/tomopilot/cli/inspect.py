@@ -1,6 +1,7 @@
 """`tomopilot inspect`."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ def inspect(
         typer.Argument(help="Files or folders of images, as in simulate; FILE.h5:/PATH names a part."),
     ],
     as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
 ) -> None:
     """Say what files hold, or why they cannot be read.
 
@@ -26,6 +28,11 @@ def inspect(
     found = [_described(name) for name in files]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
+    elif markdown:
+        from tomopilot.report import markdown as pages
+
+        cells = zip(*(_row(one) for one in found), strict=True)
+        typer.echo(pages.table(dict(zip(HEAD, map(list, cells), strict=True))))
     else:
         table("files", HEAD, [_row(one) for one in found])
     if all("rejected" in one for one in found):
@@ -44,7 +51,8 @@ def _described(name: str) -> dict[str, Any]:
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
     if "rejected" in one:
-        return one["name"], *[""] * (len(HEAD) - 2), one["rejected"].removeprefix(f"{one['name']}: ")
+        name, reason = Path(one["name"]).name, one["rejected"].removeprefix(f"{one['name']}: ")
+        return name, *[""] * (len(HEAD) - 2), reason
     size = "unknown" if one["pixel_size"] is None else readable(one["pixel_size"])
     values = f"{one['low']:.4g} to {one['high']:.4g}"
     remarks = "; ".join([*filter(None, [one["unit"]]), *one["notes"]])
