@@ -43,7 +43,11 @@ def test_what_was_decided_is_told(tmp_path):
     pytest.importorskip("nibabel")
     save_nifti(tmp_path / "a.nii", (8.0 * STACK.T - 1024).astype(np.int16))
     found = described(str(tmp_path / "a.nii"))
-    assert found["unit"].startswith("linear attenuation") and "Hounsfield units" in found["notes"][0]
+    assert (
+        found["type"] == "int16"
+        and found["unit"].startswith("linear attenuation")
+        and "Hounsfield units" in found["notes"][0]
+    )
 
 
 def test_complex_images_and_phantoms(tmp_path):

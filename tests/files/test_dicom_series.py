@@ -3,6 +3,7 @@ import pytest
 import torch
 from samples import PER_HU, STACK, WATER, refusal, save_dicom, save_dicoms
 
+from tomopilot.files.description import described
 from tomopilot.files.images import count_images, read_images
 
 ATTENUATION = torch.from_numpy(np.clip(WATER + PER_HU * (8.0 * STACK - 1024), 0, 1)).float()
@@ -25,6 +26,7 @@ def test_slices_are_ordered_from_foot_to_head(tmp_path):
     torch.testing.assert_close([image.pixels for image in images], [*ATTENUATION])
     assert [image.name for image in images] == [f"scan::{i}" for i in range(8)]
     assert {image.pixel_size for image in images} == {0.5e-3} and images[0].notes == ()
+    assert described(str(tmp_path / "scan"))["type"] == "uint16"
     assert count_images(str(tmp_path / "scan")) == 8
     (image,) = read_images(f"{tmp_path / 'scan'}::6")
     torch.testing.assert_close(image.pixels, ATTENUATION[6])

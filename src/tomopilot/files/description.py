@@ -13,8 +13,8 @@ def described(spec: str) -> dict[str, Any]:
     """What `read_images` would find under a spec: the format, and the number, size and values of its images.
 
     `low` and `high` are of the values as they are read, of integers after the division by their largest,
-    over `looked_at` images that are spread over all; `type` is that of the values before. `pixel_size` is in
-    metres, None where no file says it; `notes` tell what was decided in reading. Raises `InputFileError`.
+    over `looked_at` images that are spread over all; `type` is that in the file. `pixel_size` is in metres,
+    None where no file says it; `notes` tell what was decided in reading. Raises `InputFileError`.
     """
     source, chosen = parts_of(spec)
     counts: list[int] = []
@@ -34,7 +34,7 @@ def described(spec: str) -> dict[str, Any]:
         "images": counts[0],
         "height": values.shape[1],
         "width": values.shape[2],
-        "type": str(found.pages[0][1].dtype),
+        "type": found.stored or str(found.pages[0][1].dtype),
         "low": float(values.min()),
         "high": float(values.max()),
         "looked_at": len(images),

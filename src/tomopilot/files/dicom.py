@@ -27,7 +27,8 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     """The attenuation in the slices that were picked."""
     slices = read(path)
     check(slices)
-    return Found(stack(attenuation_of(slices), pick), pixel_size(slices), lodopab.UNIT)
+    found = stack(attenuation_of(slices), pick)
+    return Found(found, pixel_size(slices), lodopab.UNIT, stored=stored(slices))
 
 
 def read(path: Path, *, header: bool = False) -> "FileDataset":
@@ -64,6 +65,11 @@ def attenuation_of(slices: "FileDataset") -> np.ndarray:
 def pixel_size(slices: "Dataset") -> float | None:
     """The side of a pixel in metres."""
     return next((float(side) / 1000 for side in values(slices, "PixelSpacing")), None)
+
+
+def stored(slices: "Dataset") -> str:
+    """The type of the values in the file."""
+    return f"{'int' if slices.get('PixelRepresentation') else 'uint'}{slices.get('BitsAllocated')}"
 
 
 def _plain_syntax(slices: "FileDataset") -> "UID":

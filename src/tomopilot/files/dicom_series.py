@@ -25,6 +25,7 @@ class Slice:
     path: Path
     shape: tuple[int, int]
     pixel_size: float | None  # metres
+    stored: str  # type of its values
     position: tuple[float, ...]  # mm, three numbers, or none
     orientation: tuple[float, ...]  # cosines of rows and columns, six numbers, or none
 
@@ -46,7 +47,7 @@ def images_in(folder: Path, dataset: str, pick: Pick) -> Found:
     slices, notes = _ordered(slices)
     each = 8 * first.shape[0] * first.shape[1]
     found = pages(lambda i: _attenuation(slices[i]), len(slices), each, pick)
-    return Found(found, first.pixel_size, lodopab.UNIT, notes)
+    return Found(found, first.pixel_size, lodopab.UNIT, notes, first.stored)
 
 
 def _of_one_series(folder: Path, number: str) -> list[Slice]:
@@ -79,7 +80,8 @@ def _slice(path: Path, header: "FileDataset") -> Slice:
             tuple(map(float, dicom.values(header, tag)))
             for tag in ("ImagePositionPatient", "ImageOrientationPatient")
         ]
-        return Slice(path, (int(header.Rows), int(header.Columns)), dicom.pixel_size(header), *numbers)
+        shape = int(header.Rows), int(header.Columns)
+        return Slice(path, shape, dicom.pixel_size(header), dicom.stored(header), *numbers)
 
 
 def _check_alike(one: Slice, first: Slice) -> None:

@@ -63,7 +63,7 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Found:
     each = volume.dtype.itemsize * volume.shape[axes[1]] * volume.shape[axes[2]]
     values, unit, decided = _values(planes, header, few(count))
     found = pages(lambda i: values[i], count, each, lambda _: numbers)
-    return Found(found, pixel_size, unit, (*notes, *doubts, *decided))
+    return Found(found, pixel_size, unit, (*notes, *doubts, *decided), str(volume.dtype))
 
 
 def _header(file: BinaryIO) -> "Nifti1Header":

@@ -32,6 +32,7 @@ class Found(NamedTuple):
     pixel_size: float | None = None  # metres, the side of a pixel
     unit: str = ""  # of the values, as they are given
     notes: tuple[str, ...] = ()  # what was decided in reading, for people
+    stored: str = ""  # type of the values in the file, where it is not that of the images here
 
 
 class InputFileError(ValueError):
