@@ -6,8 +6,9 @@ import sqlite3
 import pytest
 
 SHORT = ("--budget", 4, "--angles", 20, "--count", 3, "--start", 2, "--at", "all")
+LAPLACE = "laplace(steps=5, again=2, width=2, climbs=1, probes=1, solves=5, rank=5)"
 ALL = [
-    "laplace(steps=5, again=2, width=2, climbs=1, probes=1, solves=5, rank=5)",
+    pytest.param(LAPLACE, marks=pytest.mark.slow),
     "bootstrap(steps=5, again=2)",
     "swag(steps=5, again=2, every=2)",
 ]

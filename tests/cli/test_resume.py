@@ -100,6 +100,7 @@ def test_a_measurement_that_was_not_judged_is_not_taken_again(call, words, tmp_p
     assert numbers_of(tmp_path / "cut") == numbers_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_resumed_comparison_shows_the_same_estimates(call, pictures, tmp_path):
     """Killed once before the estimate halfway, once after it; also with two workers."""
     words = ("compare", f"{pictures}::0-1", "--posteriors", "tv,fbp", "--policies", "uniform", "--angles", 20)
