@@ -317,3 +317,9 @@ def test_bad_arguments():
             Radon(8, half_turn(3), bins=bins)
     with pytest.raises(ValueError, match="at least 1"):
         half_turn(0)
+
+
+def test_filtered_backprojection_is_found_where_it_was():
+    from tomopilot.measure import backprojection, radon
+
+    assert radon.filtered_backprojection is backprojection.filtered_backprojection

@@ -9,6 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopilot.measure.angles import angular_weights
+from tomopilot.measure.backprojection import (
+    filtered_backprojection as filtered_backprojection,  # its first home
+)
 from tomopilot.measure.backprojection import pixels, ramp
 from tomopilot.measure.joseph import Block, Layout, Parallel, lay_out, seen, unseen
 from tomopilot.measure.operator import Numbers, numbers
