@@ -104,6 +104,7 @@ WRONG = {
     "leave --finer out": ("--replay", "{}", "--finer", 2),
     "leave --prescan out": ("--replay", "{}", "--prescan", 8),
     "detector rows 0 to 0; row 3": ("--replay", "{}::3"),
+    "population learns": ("--replay", "{}", "--policy", 'population(slices="phantom:chip@32::0-3")'),
     "absent.npz": ("--replay", "absent.npz"),
     "the budget is 25": ("--replay", "{}", "--budget", 25),
 }
@@ -112,6 +113,6 @@ WRONG = {
 @pytest.mark.parametrize("said", WRONG)
 def test_what_cannot_be_replayed(call, scan, tmp_path, said):
     words = [str(word).replace("{}", str(scan)) for word in WRONG[said]]
-    outcome = call("simulate", *words, *BARE, "--out", tmp_path / "run")
+    outcome = call("simulate", *BARE, *words, "--out", tmp_path / "run")
     assert outcome.status == 2 and said in outcome.err, outcome.err
     assert not (tmp_path / "run").exists()

@@ -90,6 +90,10 @@ class Plan:
         recorded = [spec for spec in self.images if is_recorded(spec)]
         if recorded and len(recorded) < len(self.images):
             raise ValueError("measured scans and known images were named; scan the ones or the others")
+        if recorded and any(rule(method.policy) == "population" for method in self.methods):
+            raise ValueError(
+                "population learns an order of other angles than a measured scan has: use uniform"
+            )
         for name, usual in (("finer", 1), ("prescan", None), ("wedge", None)):
             if recorded and getattr(self, name) != usual:
                 raise ValueError(f"a measured scan is as it was measured: leave --{name} out")
