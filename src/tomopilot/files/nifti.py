@@ -55,13 +55,14 @@ def images_in(path: Path, dataset: str, pick: Pick) -> Found:
             raise InputFileError(f"its values begin at byte {volume.begin}; expected at most {BEGIN}")
         count = volume.shape[axes[0]]
         numbers = pick(count)
-        needed = {*numbers, *few(count)} if numbers else set()
+        each = volume.dtype.itemsize * volume.shape[axes[1]] * volume.shape[axes[2]]
+        judged = few(count, each)
+        needed = {*numbers, *judged} if numbers else set()
         if compressed:
             affordable("the inflated file", volume.end)
         planes = _planes(file, volume, needed)
     pixel_size, doubts = _pixel_size(header, axes)
-    each = volume.dtype.itemsize * volume.shape[axes[1]] * volume.shape[axes[2]]
-    values, unit, decided = _values(planes, header, few(count))
+    values, unit, decided = _values(planes, header, judged)
     found = pages(lambda i: values[i], count, each, lambda _: numbers)
     return Found(found, pixel_size, unit, (*notes, *doubts, *decided), str(volume.dtype))
 

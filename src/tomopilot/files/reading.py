@@ -102,7 +102,7 @@ def pages(read: Callable[[int], np.ndarray], count: int, each: int, pick: Pick) 
     found = [(i, read(i)) for i in numbers]
     brightest = max((_filled(pixels) for _, pixels in found), default=1.0)
     if brightest < FILLED:
-        brightest = max(brightest, *(_filled(read(i)) for i in few(count)))
+        brightest = max(brightest, *(_filled(read(i)) for i in few(count, each)))
     if brightest < FILLED:
         most = np.iinfo(found[0][1].dtype).max
         reached = round(brightest * most)
@@ -114,9 +114,13 @@ def pages(read: Callable[[int], np.ndarray], count: int, each: int, pick: Pick) 
     return found
 
 
-def few(count: int) -> range:
-    """At most 16 images, evenly spread over all, which stand for the others."""
-    return range(0, count, -(-count // FEW))
+def few(count: int, each: int) -> range:
+    """At most 16 images of so many bytes, evenly spread over all, which stand for the others.
+
+    >>> few(5, 2**20), few(100, 2**20), few(100, 2**27)
+    (range(0, 5), range(0, 100, 7), range(0, 100, 50))
+    """
+    return range(0, count, -(-count // min(FEW, max(1, IMAGE // max(1, each)))))
 
 
 def _filled(pixels: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Images in TIFF files: pages, several images under one page, or a file a slice; upright, as grey values."""
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from tomopilot.files.reading import (
 )
 from tomopilot.units import readable
 
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong is said by our errors
 ELSEWHERE: Any = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}  # may lead to other files
 PRINTED = (1, 72, 96, 150, 300, 600)  # dots per inch that programs write who know of no pixel size
 
