@@ -10,7 +10,7 @@ from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, InOrder, bisect_order, centre_order
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import surprise
-from tomopilot.experiment import Experiment, run
+from tomopilot.experiment import Experiment, Undrawn, run
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.operator import Operator
@@ -291,14 +291,18 @@ def test_surprises_stand_beside_the_designs(measure):
     assert list(offered[-1]) == experiment.told[:4]
 
 
-def test_only_what_was_predicted_can_surprise(measure):
-    """An unasked design was predicted as well; the second of one moment was not."""
-    experiment = scouting(Greedy(variance, InOrder(bisect_order(DESIGNS)), start=0))
-    asked = experiment.ask()
-    other = (asked + 1) % DESIGNS
-    for design in (other, asked):
+def test_each_measurement_is_judged_by_the_latest_samples(measure):
+    """An unasked design was predicted as well, and so was the second of one moment; the first was not."""
+    experiment = scouting(Greedy(variance, InOrder(bisect_order(DESIGNS)), start=1))
+    first = experiment.ask()
+    experiment.tell(first, measure(first))
+    asked, scouted = experiment.ask(), experiment.scouted()
+    others = [(asked + 1) % DESIGNS, asked]
+    for design in others:
         experiment.tell(design, measure(design))
-    assert experiment.told[0].surprise > 0 and experiment.told[1].surprise is None
+    predicted = OPERATOR.forward(scouted.images)
+    expected = [surprise(predicted[:, n], measure(n), NOISE.precision(measure(n))) for n in others]
+    assert [one.surprise for one in experiment.told] == [None, *map(pytest.approx, expected)]
 
 
 def test_a_fixed_order_never_draws(measure):
@@ -487,5 +491,31 @@ def test_a_snapshot_stays_as_it_was(measure):
     snapshot = experiment.snapshot
     experiment.tell(1, measure(1))
     assert_same(snapshot.choosing().images, alike.choosing().images)
-    with pytest.raises(ValueError, match="of 1 measurements, but 2"):
+
+
+def test_samples_may_come_late_but_not_after_later_ones(measure):
+    experiment = scouting()
+    experiment.tell(0, measure(0))
+    snapshot = experiment.snapshot
+    experiment.tell(1, measure(1))
+    with pytest.raises(Undrawn, match="of 2 measurements"):
+        experiment.decide_at_hand()
+    experiment.take(snapshot, snapshot.anew().choosing())
+    with pytest.raises(Undrawn, match="of 2 measurements"):
+        experiment.decide_at_hand()
+    assert experiment.decide_at_hand(late=True).design in experiment.free
+    experiment.tell(2, measure(2))
+    assert experiment.snapshot.earlier is snapshot.chosen_by and experiment.told[-1].surprise is not None
+    experiment.choosing()
+    assert experiment.decide_at_hand().design == experiment.decide().design
+    experiment.tell(3, measure(3))
+    with pytest.raises(ValueError, match="of 1 measurements, but 4"):
         experiment.take(snapshot, snapshot.choosing())
+
+
+def test_barred_designs_are_never_offered(measure):
+    experiment = new()
+    experiment.barred = {0, 2}
+    assert not {0, 2} & set(experiment.free)
+    asked = [experiment.ask() for _ in range(len(experiment.operator) - 2)]
+    assert not {0, 2} & set(asked) and not experiment.free

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import index
 
 import torch
@@ -15,6 +15,14 @@ from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
 from tomopilot.records import Data, Decision, Draws, Step, Told
+
+
+class Undrawn(Exception):
+    """The samples that a decision needs are not drawn yet: those of `snapshot`."""
+
+    def __init__(self, snapshot: "Snapshot") -> None:
+        super().__init__(f"the samples of {snapshot.told} measurements are not drawn yet")
+        self.snapshot = snapshot
 
 
 class Experiment:
@@ -51,6 +59,7 @@ class Experiment:
         self.data = Data(operator.image_shape, operator.device) if data is None else data
         self.told: list[Told] = []
         self.pending: dict[int, None] = {}  # asked for, not yet told, in the order asked
+        self.barred: set[int] = set()  # never offered, as nothing can be measured there
         self.snapshot = self._snapshot(None)
         self._recent = [self.snapshot]  # from the latest one on that was drawn to choose by
         self._decision: Decision | None = None
@@ -71,8 +80,8 @@ class Experiment:
 
     @property
     def free(self) -> tuple[int, ...]:
-        """Designs that are neither measured nor asked for."""
-        return tuple(sorted(set(range(len(self.operator))) - {*self.designs, *self.pending}))
+        """Designs that are neither measured nor asked for nor barred."""
+        return tuple(sorted(set(range(len(self.operator))) - {*self.designs, *self.pending, *self.barred}))
 
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
@@ -98,13 +107,20 @@ class Experiment:
             self.take(self.snapshot, chosen_by)
 
     def take(self, snapshot: "Snapshot", chosen_by: Draws) -> None:
-        """Takes over the samples that `snapshot.choosing()` gave elsewhere, as in another process."""
-        if snapshot is not self.snapshot:
+        """Takes over the samples that `snapshot.choosing()` gave elsewhere, as in another process.
+
+        They may come late: what is drawn next starts from the latest ones there are.
+        """
+        if all(snapshot is not known for known in self._recent):
             raise ValueError(
-                f"the samples are of {snapshot.told} measurements, but {self.count_told} were told since; "
-                "draw from the latest snapshot"
+                f"the samples are of {snapshot.told} measurements, but {self.count_told} were told since, and "
+                "later samples are known; draw from a later snapshot"
             )
         snapshot.take(chosen_by)
+
+    def recent(self, told: int) -> "Snapshot | None":
+        """The snapshot of so many measurements, where its samples could still be of use."""
+        return next((one for one in self._recent if one.told == told), None)
 
     @property
     def decided(self) -> Decision | None:
@@ -114,25 +130,47 @@ class Experiment:
     def decide(self) -> Decision:
         """The design that `ask` would give now."""
         if self._decision is None:
-            free = self.free
-            if not free:
-                raise ValueError(
-                    f"all {len(self.operator)} designs are measured or asked for; nothing is left to ask"
-                )
-            taken = self.count_told + len(self.pending)
-            choice = Choice(
-                self.operator, free, taken, self.choosing, tuple(self.told), self.noise, self.data,
-                tuple(self.pending), self._chosen_by,
-            )  # fmt: skip
-            self._decision = self.policy.choose(choice)
+            self._decision = self.policy.choose(self.choice(self._chosen_by))
         return self._decision
+
+    def decide_at_hand(self, late: bool = False) -> Decision:
+        """As `decide`, but draws nothing: raises `Undrawn` where the samples that it needs are not there.
+
+        late: the latest samples that are there will do, if any are
+        """
+
+        def at_hand(count: int) -> tuple[Draws, int]:
+            drawn = [one for one in self._recent if one.chosen_by]
+            snapshot = drawn[-1] if late and drawn else self._best(count)
+            if snapshot.chosen_by is None:
+                raise Undrawn(snapshot)
+            return snapshot.chosen_by, snapshot.told
+
+        return self.policy.choose(self.choice(at_hand))
+
+    def choice(self, past: Callable[[int], tuple[Draws, int]]) -> Choice:
+        """What a policy may look at now; `past` gives it samples, and how many were told by then."""
+        free = self.free
+        if not free:
+            raise ValueError(
+                f"all {len(self.operator)} designs are measured or asked for; nothing is left to ask"
+            )
+        taken = self.count_told + len(self.pending)
+        return Choice(
+            self.operator, free, taken, lambda: past(self.count_told)[0], tuple(self.told), self.noise,
+            self.data, tuple(self.pending), past,
+        )  # fmt: skip
 
     def ask(self) -> int:
         """The design to measure next; it is not offered again."""
         design = self.decide().design
+        self.reserve(design)
+        return design
+
+    def reserve(self, design: int) -> None:
+        """Takes a design as asked for, whoever chose it."""
         self.pending[design] = None
         self._decision = None
-        return design
 
     def tell(
         self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
@@ -152,7 +190,7 @@ class Experiment:
         self.told.append(Told(design, reached.tolist(), surprised, moves))
         self.data = self.data.add(self.operator, design, values, noise, reached)
         self.pending.pop(design, None)
-        self.snapshot, self._decision = self._snapshot(self.snapshot.latest), None
+        self.snapshot, self._decision = self._snapshot(self._latest() or self.snapshot.earlier), None
         drawn = [n for n, snapshot in enumerate(self._recent) if snapshot.chosen_by]
         self._recent = [*self._recent[drawn[-1] if drawn else -OLDEST :], self.snapshot]
 
@@ -167,21 +205,28 @@ class Experiment:
 
     def _chosen_by(self, count: int) -> tuple[Draws, int]:
         """The latest samples to choose by, if `count` were told by then, else those of when they were."""
+        snapshot = self._best(count)
+        return snapshot.choosing(), snapshot.told
+
+    def _best(self, count: int) -> "Snapshot":
         drawn = [one for one in self._recent if one.chosen_by and one.told >= count]
         known = [one for one in self._recent if one.told <= count]
-        snapshot = (drawn or known or self._recent)[-1]
-        return snapshot.choosing(), snapshot.told
+        return (drawn or known or self._recent)[-1]
+
+    def _latest(self) -> Draws | None:
+        """The latest samples to choose by that were drawn."""
+        return next((one.chosen_by for one in reversed(self._recent) if one.chosen_by), None)
 
     def _snapshot(self, earlier: Draws | None) -> "Snapshot":
         looker, scout = self.posterior, self.scout
         return Snapshot(looker, scout, self.data, self.count, self.seed, self.count_told, earlier)
 
     def _surprise(self, reached: Tensor, values: Tensor, noise: Noise) -> float | None:
-        """How far off the prediction of the samples that this measurement was chosen by was."""
-        if self.snapshot.chosen_by is None:
+        """How far off the prediction of the latest samples was."""
+        if (latest := self._latest()) is None:
             return None
         with torch.no_grad():
-            predicted = self.operator.at(reached[None]).forward(self.snapshot.chosen_by.images)[:, 0]
+            predicted = self.operator.at(reached[None]).forward(latest.images)[:, 0]
         return surprise(predicted, values, noise.precision(values))
 
 
@@ -263,10 +308,9 @@ class Snapshot:
         """The samples of `choosing`, if anything needed them yet."""
         return self._drawn.get("choosing")
 
-    @property
-    def latest(self) -> Draws | None:
-        """What the next snapshot may start from."""
-        return self.chosen_by or self.earlier
+    def anew(self) -> "Snapshot":
+        """The same, with nothing drawn: for another thread or process, see `Experiment.take`."""
+        return replace(self, _drawn={})
 
     def take(self, chosen_by: Draws) -> None:
         """Keeps samples of `choosing` that were drawn elsewhere."""

@@ -158,13 +158,13 @@ def branched(out: Path, training: Training) -> tuple[Path, Training]:
     if begun is not None and (
         begun["step"] < begun["training"]["steps"] or begun["training"]["steps"] == steps
     ):
-        return final, replace(training, steps=begun["training"]["steps"])
+        return final, replace(training, **{key: begun["training"][key] for key in ("steps", "decay")})
     final.mkdir(exist_ok=True)
     for name in (HISTORY, CLOCK):
         if (out / name).is_file():
             write_atomically(final / name, (out / name).read_bytes())
     note, tensors = read_state(out)
-    note["training"]["steps"] = steps
+    note["training"] |= {"steps": steps, "decay": training.decay}
     save_tensors(final / STATE, tensors, note)
     return final, replace(training, steps=steps)
 

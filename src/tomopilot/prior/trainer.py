@@ -175,17 +175,17 @@ class Trainer:
         save_prior(out, self.average, {**card, **facts})
 
     def check_recipe(self, before: Mapping[str, Any], out: Path) -> None:
-        """Raises where `out` was trained by another recipe, whatever its number of steps and its `calm`."""
+        """Raises where `out` was trained by another recipe, whatever its `steps`, `calm` and `decay`."""
         now, unset = (json.loads(json.dumps(asdict(setup))) for setup in (self.training, Training()))
         before = unset | before  # what older trainings do not state
         changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
-        if changed := sorted(set(changed) - {"steps", "calm"}):
+        if changed := sorted(set(changed) - {"steps", "calm", "decay"}):
             raise ValueError(
                 f"the recipe differs from the one {out} was started with in {', '.join(changed)}"
             )
 
     def load(self, out: Path) -> None:
-        """Continues from `out`; the recipe must be the same, except for number of steps and `calm`."""
+        """Continues from `out`; the recipe must be the same, except for `steps`, `calm` and `decay`."""
         note, tensors = read_state(out)
         self.check_recipe(note["training"], out)
         groups: dict[str, dict[str, Tensor]] = {}
