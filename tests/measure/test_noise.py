@@ -116,7 +116,7 @@ def test_masked_bins_of_a_detector_that_depends_on_what_it_counts():
     assert found[1:].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("bins", [(-1,), (1.5,), ("a",), ((1, 2),)], ids=repr)
+@pytest.mark.parametrize("bins", [(-1,), (1.5,), ("a",), ((1, 2, 3),)], ids=repr)
 def test_bins_that_are_no_numbers_are_rejected(bins):
     with pytest.raises(ValueError, match=r"expected whole numbers from 0, or true or false"):
         Masked(Gaussian(0.5), bins)
@@ -130,3 +130,19 @@ def test_a_masked_bin_beyond_the_detector_is_rejected():
 @pytest.mark.parametrize("noise", [*NOISES, Masked(Masked(Poisson(1e4, 0.05), (1,)), (2, 3))], ids=repr)
 def test_a_noise_is_the_same_after_it_was_written(noise):
     assert from_words(json.loads(json.dumps(in_words(noise)))) == noise
+
+
+def test_a_mask_of_a_whole_block_splits_into_slices(rng):
+    dead = torch.rand(4, 9, generator=rng) < 0.3
+    dead[2] = False
+    noise, values = Masked(Gaussian(0.5), dead.numpy()), torch.randn(3, 4, 9, generator=rng)
+    whole = noise.precision(values)
+    torch.testing.assert_close(whole, torch.where(dead, 0.0, 4.0).expand(3, 4, 9))
+    for number in range(4):
+        own = noise.of_slice(number)
+        torch.testing.assert_close(own.precision(values[:, number]), whole[:, number])
+    some = noise.of_slices([3, 0])
+    torch.testing.assert_close(some.precision(values[:, [3, 0]]), whole[:, [3, 0]])
+    assert from_words(json.loads(json.dumps(in_words(noise)))) == noise
+    with pytest.raises(ValueError, match="was the detector binned"):
+        noise.precision(values[:, :2])

@@ -43,16 +43,21 @@ class Archive:
 
     What a method has returned from is on disk, also after the process or the machine is killed. Any number of
     processes of one machine may write different scans at once. The journal is a write-ahead log on a file
-    system of this machine, and a rollback journal on any other, where such a log is not safe.
+    system of this machine, and a rollback journal on any other, where such a log is not safe. Threads take
+    turns: one at a time may call it.
     """
+
+    schema = SCHEMA
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         try:
-            self.connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self.connection = sqlite3.connect(
+                path, timeout=60, isolation_level=None, check_same_thread=False
+            )
             self.connection.execute(f"pragma journal_mode = {'wal' if is_own(self.path) else 'delete'}")
             self.connection.execute("pragma synchronous = extra")
-            self.connection.executescript(SCHEMA)
+            self.connection.executescript(self.schema)
             (health,) = self.connection.execute("pragma quick_check(1)").fetchone()
         except sqlite3.Error as error:
             raise OSError(
@@ -86,7 +91,7 @@ class Archive:
         array = block.values.cpu().numpy()
         told = json.dumps([block.setting, block.noise])
         row = (scan, number, block.design, told, str(array.dtype), json.dumps(array.shape), array.tobytes())
-        self._do("insert into blocks values (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _digest(row)))
+        self._do("insert into blocks values (?, ?, ?, ?, ?, ?, ?, ?)", (*row, digest(row)))
 
     def blocks(self, scan: str) -> list[Block]:
         """Each measurement, in the order taken."""
@@ -107,7 +112,7 @@ class Archive:
         self, scan: str, number: int, row: dict[str, Any], draws: Mapping[str, Tensor] | None = None
     ) -> None:
         """Keeps a judged step and, instead of those of the step before, the samples it decided by."""
-        with self._whole_or_none():
+        with self.at_once():
             self._put("steps", (scan, number, json.dumps(row)))
             if draws:
                 self._put("draws", (scan, number, _packed(draws)))
@@ -163,24 +168,28 @@ class Archive:
     def _replace(self, scans: tuple[str, ...]) -> None:
         """The scans of the attached record instead of our own."""
         chosen = f"where scan in ({', '.join('?' * len(scans))})"
-        with self._whole_or_none():
+        with self.at_once():
             for table in ("blocks", "steps", "draws", "estimates"):
                 self._do(f"delete from main.{table} {chosen}", scans)
                 self._do(f"insert into main.{table} select * from other.{table} {chosen}", scans)
 
     @contextmanager
-    def _whole_or_none(self) -> Iterator[None]:
+    def at_once(self) -> Iterator[None]:
         """What is written inside is kept together, or not at all."""
+        if self.connection.in_transaction:  # of an outer one
+            yield
+            return
         self._do("begin", ())
         try:
             yield
             self._do("commit", ())
         except BaseException:
-            self._do("rollback", ())
+            if self.connection.in_transaction:
+                self._do("rollback", ())
             raise
 
     def _put(self, table: str, row: tuple[Any, ...]) -> None:
-        self._do(f"insert or replace into {table} values (?, ?, ?, ?)", (*row, _digest(row)))
+        self._do(f"insert or replace into {table} values (?, ?, ?, ?)", (*row, digest(row)))
 
     def _tensors(self, table: str, scan: str, number: int) -> dict[str, Tensor] | None:
         query = f"select * from {table} where scan = ? and number = ?"
@@ -190,7 +199,7 @@ class Archive:
     def _whole(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Rows as they were written; raises where one was changed since."""
         rows = self._do(query, values)
-        self._check(all(_digest(row[:-1]) == row[-1] for row in rows))
+        self._check(all(digest(row[:-1]) == row[-1] for row in rows))
         return [row[:-1] for row in rows]
 
     def _check(self, whole: bool) -> None:
@@ -199,7 +208,7 @@ class Archive:
             raise OSError(f"{self.path} was changed or damaged since it was written; fetch it from a copy")
 
 
-def _digest(row: Sequence[Any]) -> str:
+def digest(row: Sequence[Any]) -> str:
     """Of a row: scan, number, and what it holds."""
     found = hashlib.sha256()
     for value in row:

@@ -1,6 +1,7 @@
 """Noise of a measurement: how to simulate it, and how much each measured number is to be trusted."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -94,7 +95,8 @@ class Masked:
     """Another noise, and detector bins that are not to be used: dead, hot, or behind a beam stop.
 
     Their precision is 0, so whatever they hold changes nothing, NaN included: no estimate, no surprise, no
-    alarm. `bins` are numbers of the last axis of a measurement, or a mask that is true where one is dead.
+    alarm. `bins` are numbers of the last axis of a measurement, the same in all slices of a volume, or places
+    (slice, bin); or a mask of (bins) or of (slices, bins) that is true where one is dead.
 
     >>> Masked(Gaussian(0.3), (60, 61)) == Masked(Gaussian(0.3), [n in (60, 61) for n in range(128)])
     True
@@ -105,26 +107,48 @@ class Masked:
 
     def __post_init__(self) -> None:
         bins = np.asarray(self.bins)
-        bins = bins.nonzero()[0] if bins.dtype == bool else bins
-        if bins.ndim != 1 or (bins.size and (bins.dtype.kind not in "iu" or bins.min() < 0)):
+        if bins.dtype == bool:
+            bins = bins.nonzero()[0] if bins.ndim == 1 else np.argwhere(bins)
+        if not bins.size:
+            bins = np.zeros(0, int)
+        one_way = bins.ndim == 1 or (bins.ndim == 2 and bins.shape[1] == 2)
+        if not one_way or (bins.size and (bins.dtype.kind not in "iu" or bins.min() < 0)):
             raise ValueError(
                 f"masked bins are {self.bins!r}; expected whole numbers from 0, or true or false for each"
             )
-        object.__setattr__(self, "bins", tuple(sorted({int(number) for number in bins})))
+        places = {int(place) if bins.ndim == 1 else tuple(map(int, place)) for place in bins}
+        object.__setattr__(self, "bins", tuple(sorted(places)))
 
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
         return self.noise.sample(clean, rng=rng)
 
     def precision(self, values: Inexact[Tensor, "*any"]) -> Tensor:
-        count = values.shape[-1]
-        if self.bins and self.bins[-1] >= count:
+        if not self.bins:
+            return self.noise.precision(values)
+        places = torch.tensor(self.bins, dtype=torch.long).reshape(len(self.bins), -1)
+        shape = values.shape[max(0, values.ndim - places.shape[1]) :]
+        if (len(shape) < places.shape[1] or bool((places >= torch.tensor(shape)).any())):
             raise ValueError(
-                f"bin {self.bins[-1]} is masked, but a measurement has bins 0 to {count - 1}; "
-                "was the detector binned?"
+                f"bin {self.bins[-1]} is masked, but a measurement has bins 0 to {values.shape[-1] - 1}"
+                f"{f' in {shape[0]} slices' if places.shape[1] > 1 else ''}; was the detector binned?"
             )
-        dead = torch.zeros(count, dtype=torch.bool, device=values.device)
-        dead[list(self.bins)] = True
+        dead = torch.zeros(shape, dtype=torch.bool, device=values.device)
+        dead[tuple(places.T)] = True
         return self.noise.precision(values.masked_fill(dead, 0)).masked_fill(dead, 0)
+
+    def of_slices(self, numbers: Sequence[int]) -> "Noise":
+        """Of some slices of a volume, in this order."""
+        if not self.bins or not isinstance(self.bins[0], tuple):
+            return self
+        own = [(place, bin) for place, number in enumerate(numbers) for row, bin in self.bins if row == number]
+        return replace(self, bins=own) if own else self.noise
+
+    def of_slice(self, number: int) -> "Noise":
+        """Of one slice of a volume, by itself."""
+        if not self.bins or not isinstance(self.bins[0], tuple):
+            return self
+        own = [bin for row, bin in self.bins if row == number]
+        return replace(self, bins=own) if own else self.noise
 
 
 KNOWN: dict[str, Any] = {kind.__name__: kind for kind in (Gaussian, Poisson, Masked)}

@@ -7,6 +7,7 @@ from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from tomopilot.measure.kind import Kind
+from tomopilot.measure.noise import Masked, Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 
 
@@ -81,6 +82,10 @@ class Scouts:
     def rows(self, frame: Inexact[Tensor, "z *block"]) -> Inexact[Tensor, "s *block"]:
         """What a measurement of the whole volume says of them."""
         return frame[list(self.numbers)]
+
+    def noise(self, noise: Noise) -> Noise:
+        """Of theirs, where it is that of a measurement of the whole volume."""
+        return noise.of_slices(self.numbers) if isinstance(noise, Masked) else noise
 
 
 def over_height(count: int, slices: int) -> tuple[int, ...]:

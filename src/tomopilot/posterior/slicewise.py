@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.measure.noise import Masked
 from tomopilot.measure.stack import Stack
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
@@ -60,7 +61,8 @@ def _part_of(part: Observation, place: int) -> Observation:
     family, whole = part.family, part.operator
     if not (isinstance(family, Stack) and isinstance(whole, Stack)):
         raise ValueError(f"expected measurements of a Stack, slice by slice, but they are of {family!r}")
-    own = replace(part, family=family.operator, values=part.values[:, place])
+    noise = part.noise.of_slice(place) if isinstance(part.noise, Masked) else part.noise
+    own = replace(part, family=family.operator, values=part.values[:, place], noise=noise)
     vars(own)["operator"] = whole.operator  # its weights are made once for all slices
     return own
 

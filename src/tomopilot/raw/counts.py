@@ -49,7 +49,7 @@ def line_integrals_of(raw: RawScan, numbers: np.ndarray, rows: slice) -> Taken:
             f"{raw.name} has counts but no flat fields, and without the open beam they are no line "
             "integrals; add its flats, or say that its values are line integrals already"
         )
-    dark = np.float32(0) if raw.darks is None else _average(raw.darks.read(rows))
+    dark = np.float32(0) if raw.darks is None else averaged(raw.darks.read(rows))
     opened = raw.flats.read(rows)
     ceiling = _ceiling(raw, max(_top(frames), _top(opened)))
     flats = opened.astype(np.float32) - dark
@@ -80,7 +80,7 @@ def line_integrals_of(raw: RawScan, numbers: np.ndarray, rows: slice) -> Taken:
         "monitor": "none" if raw.monitor is None else "divided by the recorded incident intensity",
         "saturated from": None if np.isinf(ceiling) else ceiling,
     }
-    return _taken(values, faults, _photons(flats, raw.flats_after), log)
+    return _taken(values, faults, photons_of(flats, raw.flats_after), log)
 
 
 def _taken(
@@ -100,16 +100,17 @@ def _mask(raw: RawScan, numbers: np.ndarray, rows: slice) -> np.ndarray:
     return raw.mask[numbers].read(rows) != 0
 
 
-def _average(fields: np.ndarray) -> np.ndarray:
+def averaged(fields: np.ndarray) -> np.ndarray:
+    """The mean of fields (n, rows, bins) without the extremes."""
     return trim_mean(fields.astype(np.float32), TRIMMED, axis=0)
 
 
 def _groups(flats: np.ndarray, after: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """One flat for each time at which some were taken, and these times in projections."""
     if after is None:
-        return _average(flats)[None], np.zeros(1)
+        return averaged(flats)[None], np.zeros(1)
     times = np.unique(after)
-    return np.stack([_average(flats[after == time]) for time in times]), times
+    return np.stack([averaged(flats[after == time]) for time in times]), times
 
 
 def _between(groups: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -133,7 +134,7 @@ def _ceiling(raw: RawScan, top: float) -> float:
     return top if full else np.inf
 
 
-def _photons(flats: np.ndarray, after: np.ndarray | None) -> float | None:
+def photons_of(flats: np.ndarray, after: np.ndarray | None = None) -> float | None:
     """How many photons in a bin make flats differ as they do; None where there are too few flats.
 
     A bin of N photons varies by 1 / N of its mean square. The beam's own change is taken out first; the

@@ -114,6 +114,8 @@ class Recorded:
 
     def _tell(self, block: Block) -> None:
         noise = from_words(block.noise) if block.noise else None
+        if self.scouts and noise:
+            noise = self.scouts.noise(noise)
         seen = self.scouts.rows(block.values) if self.scouts else block.values
         self.experiment.tell(block.design, seen, noise, block.setting)
 
