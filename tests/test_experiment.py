@@ -499,15 +499,15 @@ def test_samples_may_come_late_but_not_after_later_ones(measure):
     snapshot = experiment.snapshot
     experiment.tell(1, measure(1))
     with pytest.raises(Undrawn, match="of 2 measurements"):
-        experiment.decide_at_hand()
+        experiment.policy.choose(experiment.at_hand())
     experiment.take(snapshot, snapshot.anew().choosing())
     with pytest.raises(Undrawn, match="of 2 measurements"):
-        experiment.decide_at_hand()
-    assert experiment.decide_at_hand(late=True).design in experiment.free
+        experiment.policy.choose(experiment.at_hand())
+    assert experiment.policy.choose(experiment.at_hand(late=True)).design in experiment.free
     experiment.tell(2, measure(2))
     assert experiment.snapshot.earlier is snapshot.chosen_by and experiment.told[-1].surprise is not None
     experiment.choosing()
-    assert experiment.decide_at_hand().design == experiment.decide().design
+    assert experiment.policy.choose(experiment.at_hand()).design == experiment.decide().design
     experiment.tell(3, measure(3))
     with pytest.raises(ValueError, match="of 1 measurements, but 4"):
         experiment.take(snapshot, snapshot.choosing())

@@ -113,7 +113,7 @@ class Experiment:
         """
         if all(snapshot is not known for known in self._recent):
             raise ValueError(
-                f"the samples are of {snapshot.told} measurements, but {self.count_told} were told since, and "
+                f"the samples are of {snapshot.told} measurements, but {self.count_told} were told and "
                 "later samples are known; draw from a later snapshot"
             )
         snapshot.take(chosen_by)
@@ -133,20 +133,21 @@ class Experiment:
             self._decision = self.policy.choose(self.choice(self._chosen_by))
         return self._decision
 
-    def decide_at_hand(self, late: bool = False) -> Decision:
-        """As `decide`, but draws nothing: raises `Undrawn` where the samples that it needs are not there.
+    def at_hand(self, late: bool = False) -> Choice:
+        """What a policy may look at now without a draw: `Undrawn` is raised where it asks for more.
 
         late: the latest samples that are there will do, if any are
         """
+        recent, best = tuple(self._recent), self._best
 
-        def at_hand(count: int) -> tuple[Draws, int]:
-            drawn = [one for one in self._recent if one.chosen_by]
-            snapshot = drawn[-1] if late and drawn else self._best(count)
+        def past(count: int) -> tuple[Draws, int]:
+            drawn = [one for one in recent if one.chosen_by]
+            snapshot = drawn[-1] if late and drawn else best(count, recent)
             if snapshot.chosen_by is None:
                 raise Undrawn(snapshot)
             return snapshot.chosen_by, snapshot.told
 
-        return self.policy.choose(self.choice(at_hand))
+        return self.choice(past)
 
     def choice(self, past: Callable[[int], tuple[Draws, int]]) -> Choice:
         """What a policy may look at now; `past` gives it samples, and how many were told by then."""
@@ -182,17 +183,24 @@ class Experiment:
         """
         design, noise = index(design), noise or self.noise
         values = numbers(values).to(self.operator.device)
-        check_measured(self.operator, design, values, noise, setting)
+        self.told.append(self.judge(design, values, noise, setting))
         reached = self.operator.settings[design] if setting is None else numbers(setting)
-        chosen_by = self.snapshot.chosen_by
-        moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
-        surprised = self._surprise(reached, values, noise)
-        self.told.append(Told(design, reached.tolist(), surprised, moves))
         self.data = self.data.add(self.operator, design, values, noise, reached)
         self.pending.pop(design, None)
         self.snapshot, self._decision = self._snapshot(self._latest() or self.snapshot.earlier), None
         drawn = [n for n, snapshot in enumerate(self._recent) if snapshot.chosen_by]
         self._recent = [*self._recent[drawn[-1] if drawn else -OLDEST :], self.snapshot]
+
+    def judge(
+        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
+    ) -> Told:
+        """A measurement as it would be told; raises where it is none."""
+        noise, values = noise or self.noise, numbers(values).to(self.operator.device)
+        check_measured(self.operator, design, values, noise, setting)
+        reached = self.operator.settings[design] if setting is None else numbers(setting)
+        chosen_by = self.snapshot.chosen_by
+        moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
+        return Told(design, reached.tolist(), self._surprise(reached, values, noise), moves)
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
@@ -205,13 +213,14 @@ class Experiment:
 
     def _chosen_by(self, count: int) -> tuple[Draws, int]:
         """The latest samples to choose by, if `count` were told by then, else those of when they were."""
-        snapshot = self._best(count)
+        snapshot = self._best(count, self._recent)
         return snapshot.choosing(), snapshot.told
 
-    def _best(self, count: int) -> "Snapshot":
-        drawn = [one for one in self._recent if one.chosen_by and one.told >= count]
-        known = [one for one in self._recent if one.told <= count]
-        return (drawn or known or self._recent)[-1]
+    @staticmethod
+    def _best(count: int, recent: Sequence["Snapshot"]) -> "Snapshot":
+        drawn = [one for one in recent if one.chosen_by and one.told >= count]
+        known = [one for one in recent if one.told <= count]
+        return [*(drawn or known or recent)][-1]
 
     def _latest(self) -> Draws | None:
         """The latest samples to choose by that were drawn."""

@@ -52,9 +52,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         try:
-            self.connection = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
-            )
+            self.connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self.connection.execute(f"pragma journal_mode = {'wal' if is_own(self.path) else 'delete'}")
             self.connection.execute("pragma synchronous = extra")
             self.connection.executescript(self.schema)

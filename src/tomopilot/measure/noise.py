@@ -127,7 +127,7 @@ class Masked:
             return self.noise.precision(values)
         places = torch.tensor(self.bins, dtype=torch.long).reshape(len(self.bins), -1)
         shape = values.shape[max(0, values.ndim - places.shape[1]) :]
-        if (len(shape) < places.shape[1] or bool((places >= torch.tensor(shape)).any())):
+        if len(shape) < places.shape[1] or bool((places >= torch.tensor(shape)).any()):
             raise ValueError(
                 f"bin {self.bins[-1]} is masked, but a measurement has bins 0 to {values.shape[-1] - 1}"
                 f"{f' in {shape[0]} slices' if places.shape[1] > 1 else ''}; was the detector binned?"
@@ -140,7 +140,9 @@ class Masked:
         """Of some slices of a volume, in this order."""
         if not self.bins or not isinstance(self.bins[0], tuple):
             return self
-        own = [(place, bin) for place, number in enumerate(numbers) for row, bin in self.bins if row == number]
+        own = [
+            (place, bin) for place, number in enumerate(numbers) for row, bin in self.bins if row == number
+        ]
         return replace(self, bins=own) if own else self.noise
 
     def of_slice(self, number: int) -> "Noise":

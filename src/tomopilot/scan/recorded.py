@@ -12,7 +12,7 @@ from tomopilot.files.archive import Archive, Block
 from tomopilot.measure.noise import Noise, from_words, in_words
 from tomopilot.measure.operator import Numbers, numbers
 from tomopilot.measure.stack import Scouts
-from tomopilot.records import Draws, Step
+from tomopilot.records import Draws, Step, Told
 from tomopilot.scan.judge import Row
 
 CARRY = "carry."  # before the names of what a posterior carries on
@@ -26,14 +26,21 @@ class Recorded:
     measurements, the same samples, the same next design.
 
     scouts: where the experiment sees a few slices of a volume only; the record keeps all of them
+    recall: False where whoever keeps more in the record takes its blocks again
     """
 
     def __init__(
-        self, experiment: Experiment, archive: Archive, key: str, scouts: Scouts | None = None
+        self,
+        experiment: Experiment,
+        archive: Archive,
+        key: str,
+        scouts: Scouts | None = None,
+        recall: bool = True,
     ) -> None:
         self.experiment, self.archive, self.key, self.scouts = experiment, archive, key, scouts
         self.rows: list[Row] = archive.steps(key)
-        self._recall()
+        if recall:
+            self._recall()
 
     @property
     def unjudged(self) -> bool:
@@ -48,12 +55,30 @@ class Recorded:
         self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
     ) -> None:
         """Takes a measurement, as `Experiment.tell`, once it is on disk."""
+        block = self.block(design, values, noise, setting)
+        self.put(block)
+        self.take(block)
+
+    def block(
+        self, design: int, values: Numbers, noise: Noise | None = None, setting: Numbers | None = None
+    ) -> Block:
+        """A measurement as the record keeps it; raises where it is none."""
         whole = self.scouts.whole if self.scouts else self.experiment.operator
         check_measured(whole, design, values, noise or self.experiment.noise, setting)
         reached = None if setting is None else numbers(setting).tolist()
-        block = Block(design, numbers(values), reached, in_words(noise) if noise else None)
+        return Block(design, numbers(values), reached, in_words(noise) if noise else None)
+
+    def put(self, block: Block) -> None:
+        """Puts the next measurement on disk."""
         self.archive.add_block(self.key, self.experiment.count_told + 1, block)
-        self._tell(block)
+
+    def judge(self, block: Block) -> Told:
+        """What the experiment would say of a measurement."""
+        return self.experiment.judge(*self._seen(block))
+
+    def take(self, block: Block) -> None:
+        """Tells the experiment a measurement that is on disk."""
+        self.experiment.tell(*self._seen(block))
 
     def fail(self, design: int) -> None:
         """A design that was asked for could not be measured: it is free again."""
@@ -100,7 +125,7 @@ class Recorded:
         """Measurements, surprises and samples, up to where the scan was stopped."""
         blocks, drawn = self.archive.each_block(self.key), self.archive.drawn(self.key)
         for count, block in enumerate(islice(blocks, len(self.rows)), 1):
-            self._tell(block)
+            self.take(block)
             tensors = self.archive.draws(self.key, count) if count == drawn else None
             if tensors:  # where designs are chosen several at a time, these may not be the last
                 self.experiment.take(self.experiment.snapshot, fold(tensors))
@@ -110,14 +135,15 @@ class Recorded:
         ]
         self.experiment.recall(told, None)
         for block in blocks:
-            self._tell(block)
+            self.take(block)
 
-    def _tell(self, block: Block) -> None:
+    def _seen(self, block: Block) -> tuple[int, Tensor, Noise | None, float | list[float] | None]:
+        """What the experiment sees of it."""
         noise = from_words(block.noise) if block.noise else None
         if self.scouts and noise:
             noise = self.scouts.noise(noise)
         seen = self.scouts.rows(block.values) if self.scouts else block.values
-        self.experiment.tell(block.design, seen, noise, block.setting)
+        return block.design, seen, noise, block.setting
 
 
 def unfold(draws: Draws) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopilot.live.setup import FLATS, Setup
 from tomopilot.measure.noise import Masked, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.stack import Stack
@@ -17,7 +18,6 @@ from tomopilot.raw.counts import averaged, line_integrals_of, photons_of
 from tomopilot.raw.faults import beam_levels, to_quarantine
 from tomopilot.raw.records import Frames, RawScan
 from tomopilot.raw.reshape import filled, rebinned
-from tomopilot.scan.setup import FLATS, Setup
 
 KINDS = "uif"  # of numbers that a frame may hold
 
@@ -96,7 +96,9 @@ class Detector:
         """
         setup = self.setup
         if setup.counts and fields is None:
-            raise ValueError("counts came before flat fields; expose the open beam first, and tell it as flats")
+            raise ValueError(
+                "counts came before flat fields; expose the open beam first, and send it as flats"
+            )
         if monitor is not None and not 1 - setup.drop < monitor < 1 / (1 - setup.drop):
             raise Unusable(f"the beam monitor reads {monitor:g} of what it read for the flat fields")
         taken = line_integrals_of(self._raw(frame, angle, fields, monitor), np.array([0]), slice(None))
@@ -118,9 +120,7 @@ class Detector:
         rows = values.cpu().numpy().reshape(self.setup.rows, -1)
         return rows * np.float32(self.setup.scale) + self._offset(angle)
 
-    def _raw(
-        self, frame: np.ndarray, angle: float, fields: Fields | None, monitor: float | None
-    ) -> RawScan:
+    def _raw(self, frame: np.ndarray, angle: float, fields: Fields | None, monitor: float | None) -> RawScan:
         setup = self.setup
         raw = RawScan("the frame", "live", Frames.of(frame[None]), np.array([angle]), setup.counts)
         if not setup.counts or fields is None:
@@ -133,7 +133,9 @@ class Detector:
             monitor=None if monitor is None else np.array([monitor]),
         )
 
-    def _check_beam(self, values: np.ndarray, angle: float, earlier: Sequence[tuple[float, np.ndarray]]) -> None:
+    def _check_beam(
+        self, values: np.ndarray, angle: float, earlier: Sequence[tuple[float, np.ndarray]]
+    ) -> None:
         """Raises where the open beam beside the sample differs from that of earlier projections."""
         if len(earlier) < 2 or not self.setup.counts:
             return

@@ -119,9 +119,7 @@ class Setup:
     def settled(self) -> "Setup":
         """With what was left to the prior and to the machine."""
         bins = self.bins or (read_card(folder_of(self.prior)).get("image_size") if self.prior else None)
-        return replace(
-            self, bins=min(bins or self.columns, self.columns), device=pick_device(self.device)
-        )
+        return replace(self, bins=min(bins or self.columns, self.columns), device=pick_device(self.device))
 
     def plan(self) -> Plan:
         """Its method, checked as that of any scan."""

@@ -1,0 +1,1 @@
+"""A scan of a real instrument: what is asked, told and decided, and its record."""
