@@ -43,9 +43,11 @@ ALLOWED = {
     "raw": LOOP | {"files", "disk", "units"},
     "prepare": {"files", "units", "disk"},
     "scan": CORE,
+    "live": CORE | {"scan"},
+    "beamline": CORE | {"scan", "live", "report"},
     "report": CORE | {"scan"},
     "bench": CORE | {"scan", "report"},
-    "cli": CORE | {"scan", "report", "bench", "prepare"},
+    "cli": CORE | {"scan", "report", "bench", "prepare", "live", "beamline"},
     "__main__": {"cli"},
     "__init__": set(),
 }
