@@ -2,9 +2,9 @@
 
     python benchmarks/live.py --sizes 128 512 --slices 1 64 --exposure 2 --out runs/latency
 
-Chip slices behind a simulated camera, prior chip-128 or chip-512, `scout:moments`, variance. With overlap the next
-angle is asked for while the present one is exposed; without it, after the present one was told. One process, its
-torch threads as the machine has them; every exposure takes `--exposure` seconds.
+Chip slices behind a simulated camera, prior chip-128 or chip-512, `scout:moments`, variance. With overlap the
+next angle is asked for while the present one is exposed; without it, after the present one was told. One
+process, its torch threads as the machine has them; every exposure takes `--exposure` seconds.
 """
 
 import argparse

@@ -18,6 +18,8 @@ import pytest
 import torch
 from live.conftest import CAMERA, SETUP, drive, expose, open_beam
 
+from tomopilot.design.policy import Guarded, InOrder, uniform_order
+from tomopilot.design.trust import Alarm, Watch
 from tomopilot.files.logbook import Logbook, Wish
 from tomopilot.live.export import export
 from tomopilot.live.held import Refused
@@ -388,3 +390,25 @@ def test_wishes_wait_for_room(tmp_path, setup):
                 live.wish(Wish(str(number), "uniform", {}))
         make_room(live)
         assert live.wish(Wish("stop", "stop", {}))["granted"]
+
+
+def test_an_alarm_makes_the_rest_uniform(tmp_path, setup):
+    """F21: raised by surprises, kept in the record, and obeyed by the scan that goes on."""
+    alarm = Watch(Alarm(drift=-3.0, threshold=5.0))  # two measurements of any surprise
+
+    def watched(live):
+        held = live.held
+        uniform = InOrder(uniform_order(held.experiment.operator))
+        held.experiment.policy = Guarded(held.experiment.policy, uniform, alarm)
+        held.parts = replace(held.parts, alarm=alarm)
+        return live
+
+    with hold(tmp_path, setup) as live:
+        open_beam(watched(live))
+        found = drive(live, 5)
+        state = live.state()
+    assert state["alarm"]["by"] == "surprise" and state["alarm"]["at"] == 4
+    assert [one.gain is not None for one in found] == [False, False, True, True, False]
+    with hold(tmp_path) as live:
+        assert live.state()["alarm"] == state["alarm"]
+        assert all(one.gain is None for one in drive(watched(live)))
