@@ -139,8 +139,8 @@ class Devices:
             return message
         return message._replace(kwargs={**message.kwargs, "timeout": self.timeout})
 
-    def _take(self, data: Mapping[str, Any], shot: Shot) -> None:
-        self.shots[data["exposure"]] = shot
+    def _take(self, event: Mapping[str, Any], shot: Shot) -> None:
+        self.shots[event["data"]["exposure"]] = shot
 
 
 def mean_monitor(name: str, shots: Sequence[Shot]) -> float:

@@ -71,6 +71,7 @@ class Documents:
 
     stage, detector, monitor: names of the devices
     shape: rows and columns; a frame may come flat, as in an EPICS waveform
+    take: is given the event and its exposure; those that are repeated come with the same number again
     Frames come in the event, or in HDF5 files (`stream_resource` and `stream_datum`). Raises `Unfit`.
     """
 
@@ -120,7 +121,7 @@ class Documents:
                 "stream_resource names; use a detector that writes HDF5, or one that gives arrays"
             )
         measured = None if monitor is None else float(data[monitor])
-        self._take(data, Shot(found, self.shape, float(data[angle]), measured))
+        self._take(doc, Shot(found, self.shape, float(data[angle]), measured))
 
     def _image(self, doc: Mapping[str, Any]) -> str:
         """The data key of the frames."""
