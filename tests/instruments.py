@@ -1,5 +1,6 @@
 """Small beamlines for tests of control systems: devices of ophyd and of ophyd-async before one camera."""
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -35,8 +36,9 @@ def small_camera(seed: int = 0) -> Camera:
 def small_setup(**changes: Any) -> Setup:
     """A scan of six projections that takes no time, by a few bootstrap samples."""
     usual = {
-        "rows": ROWS, "columns": COLUMNS, "angles": 36, "scale": 0.02, "prior": None, "posterior": "bootstrap(steps=10)",
-        "count": 3, "start": 2, "scouts": 1, "budget": 6, "device": "cpu", "deadline": 60.0,
+        "rows": ROWS, "columns": COLUMNS, "angles": 36, "scale": 0.02, "prior": None,
+        "posterior": "bootstrap(steps=10)", "count": 3, "start": 2, "scouts": 1, "budget": 6,
+        "device": "cpu", "deadline": 60.0,
     }  # fmt: skip
     return Setup(**(usual | changes))
 
@@ -185,16 +187,12 @@ class _Writer(DetectorAcquireLogic):
         self.say_written(0)
 
     async def start_acquiring(self) -> None:
-        import asyncio
-
         assert self.idle.is_set(), "it is exposing already"
         self.idle.clear()
         self.begun.append(self.instrument.angle)
         self.task = asyncio.create_task(self._expose())
 
     async def _expose(self) -> None:
-        import asyncio
-
         await asyncio.sleep(self.seconds)
         assert self.file is not None
         data = self.file["entry/data"]
@@ -225,7 +223,12 @@ class _Files(DetectorDataLogic):
             data_key=datakey_name, shape=shape, chunk_shape=(1, *shape), dtype_numpy="<u2",
             parameters={"dataset": "/entry/data"},
         )  # fmt: skip
-        return StreamResourceDataProvider(path.as_uri().replace("file://", "file://localhost"), [resource], "application/x-hdf5", writer.written)
+        return StreamResourceDataProvider(
+            path.as_uri().replace("file://", "file://localhost"),
+            [resource],
+            "application/x-hdf5",
+            writer.written,
+        )
 
     async def stop(self) -> None:
         if self.writer.file is not None:

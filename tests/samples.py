@@ -329,7 +329,7 @@ def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:
 
 
 def run_example(name: str, folder: Path, *options: str) -> str:
-    """What an example prints that is run in a process and a folder of its own; warnings are errors there too."""
+    """What an example prints, run in a process and a folder of its own; warnings are errors there too."""
     script = Path(__file__).resolve().parents[1] / "examples" / name
     command = [sys.executable, "-W", "error", str(script), *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)

@@ -9,15 +9,15 @@ import asyncio
 import math
 import os
 
-# Before EPICS is loaded: where it listens, and where it looks. scan.py may have chosen free ports.
-PORT, REPEATER = os.environ.get("EPICS_CA_SERVER_PORT", "25064"), os.environ.get("EPICS_CA_REPEATER_PORT", "25065")
-LOOPBACK = {
-    "EPICS_CA_ADDR_LIST": "127.0.0.1", "EPICS_CA_AUTO_ADDR_LIST": "NO", "EPICS_CA_SERVER_PORT": PORT,
-    "EPICS_CA_REPEATER_PORT": REPEATER, "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1", "EPICS_CAS_SERVER_PORT": PORT,
-    "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1", "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-    "EPICS_CAS_BEACON_PORT": REPEATER, "EPICS_CA_MAX_ARRAY_BYTES": "100000000",
-}  # fmt: skip
-os.environ.update(LOOPBACK)
+# Before EPICS is loaded: it listens, and looks, on this machine only.
+os.environ.update({
+    "EPICS_CA_SERVER_PORT": os.environ.get("EPICS_CA_SERVER_PORT", "25064"),
+    "EPICS_CA_REPEATER_PORT": os.environ.get("EPICS_CA_REPEATER_PORT", "25065"),
+    "EPICS_CA_ADDR_LIST": "127.0.0.1", "EPICS_CA_AUTO_ADDR_LIST": "NO",
+    "EPICS_CA_MAX_ARRAY_BYTES": "100000000",
+    "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1", "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
+    "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
+})  # fmt: skip
 
 import numpy as np
 import torch
@@ -39,12 +39,21 @@ class Beamline:
         rows, columns = camera.shape
         self.angle = builder.aIn("ROT:RBV", initial_value=0.0, EGU="deg", PREC=4)
         self.speed = builder.aOut("ROT:SPEED", initial_value=speed, EGU="deg/s", PREC=2)
-        self.target = builder.aOut("ROT", initial_value=0.0, EGU="deg", PREC=4, always_update=True, blocking=True,
-                                   on_update=self.turn)  # fmt: skip
+        self.target = builder.aOut(
+            "ROT",
+            initial_value=0.0,
+            EGU="deg",
+            PREC=4,
+            always_update=True,
+            blocking=True,
+            on_update=self.turn,
+        )
         self.stop = builder.boolOut("ROT:STOP", always_update=True, on_update=self.halt)
         self.image = builder.WaveformIn("CAM:IMAGE", length=rows * columns, datatype=np.uint16)
         self.seconds = builder.aOut("CAM:EXPOSURE", initial_value=exposure, EGU="s", PREC=4)
-        self.acquire = builder.boolOut("CAM:ACQUIRE", always_update=True, blocking=True, on_update=self.expose)
+        self.acquire = builder.boolOut(
+            "CAM:ACQUIRE", always_update=True, blocking=True, on_update=self.expose
+        )
         self.shutter = builder.boolOut("SHUTTER", "Closed", "Open", initial_value=1, always_update=True)
         self.sample = builder.boolOut("SAMPLE", "Out", "In", initial_value=1, always_update=True)
         self.beam = builder.aIn("BEAM", initial_value=COUNTS, PREC=1)
@@ -100,7 +109,9 @@ def main() -> None:
     Beamline(camera, given.speed, given.exposure)
     builder.LoadDatabase()
     softioc.iocInit(dispatcher, enable_pva=False)
-    print(f"{given.prefix} serves {camera.shape[0]} x {camera.shape[1]} pixels on 127.0.0.1:{PORT}", flush=True)
+    print(
+        f"{given.prefix} serves {camera.shape[0]} x {camera.shape[1]} pixels on 127.0.0.1:{PORT}", flush=True
+    )
     dispatcher.wait_for_quit()
 
 

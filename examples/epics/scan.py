@@ -1,29 +1,23 @@
-"""An adaptive scan over Channel Access, by Bluesky, at the soft IOC beside this file; ends with an NXtomo file.
+"""An adaptive scan by Bluesky, over Channel Access, at the soft IOC beside this file; leaves an NXtomo file.
 
 .venv/bin/python examples/epics/scan.py
 """
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated as A
 
-
-def free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
-
-
-# Before EPICS is loaded: nothing leaves this machine.
-os.environ |= {
-    "EPICS_CA_ADDR_LIST": "127.0.0.1", "EPICS_CA_AUTO_ADDR_LIST": "NO", "EPICS_CA_SERVER_PORT": free_port(),
-    "EPICS_CA_REPEATER_PORT": free_port(), "EPICS_CA_MAX_ARRAY_BYTES": "100000000",
-}  # fmt: skip
+# Before EPICS is loaded: it looks on this machine only. The IOC takes the same ports.
+os.environ.update({
+    "EPICS_CA_SERVER_PORT": os.environ.get("EPICS_CA_SERVER_PORT", "25064"),
+    "EPICS_CA_REPEATER_PORT": os.environ.get("EPICS_CA_REPEATER_PORT", "25065"),
+    "EPICS_CA_ADDR_LIST": "127.0.0.1", "EPICS_CA_AUTO_ADDR_LIST": "NO",
+    "EPICS_CA_MAX_ARRAY_BYTES": "100000000",
+})  # fmt: skip
 
 import numpy as np
 from aioca import purge_channel_caches
@@ -97,12 +91,16 @@ class Beam(EpicsDevice, StandardReadable):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("epics-scan"), help="of the scan; goes on if it is there")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("epics-scan"), help="of the scan; goes on if it is there"
+    )
     parser.add_argument("--volume", help="of the sample, such as volume:slices.npz::0-3")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--columns", type=int, default=128)
     parser.add_argument("--budget", type=int, default=8, help="projections")
-    parser.add_argument("--prior", default="chip-128", help="none: bootstrap samples, for any number of columns")
+    parser.add_argument(
+        "--prior", default="chip-128", help="none: bootstrap samples, for any number of columns"
+    )
     given = parser.parse_args()
     size = ["--rows", str(given.rows), "--columns", str(given.columns)]
     sample = ["--volume", given.volume] if given.volume else []

@@ -27,7 +27,9 @@ class Beamline(Device):
     def init_device(self) -> None:
         super().init_device()
         slices = torch.stack([torch.from_numpy(chip(seed)) for seed in range(ROWS)])
-        self.camera = Camera(torch.nn.functional.interpolate(slices[:, None], (COLUMNS, COLUMNS), mode="area")[:, 0])
+        self.camera = Camera(
+            torch.nn.functional.interpolate(slices[:, None], (COLUMNS, COLUMNS), mode="area")[:, 0]
+        )
         self._angle, self._open, self._inside = 0.0, True, True
         self._frame = np.zeros((ROWS, COLUMNS), np.uint16)
         self.set_state(DevState.ON)
@@ -81,7 +83,14 @@ server = MultiDeviceTestContext(
     [{"class": Beamline, "devices": [{"name": "lab/tomo/1"}]}], process=True, host="127.0.0.1"
 )
 setup = Setup(
-    rows=ROWS, columns=COLUMNS, scale=0.02, budget=6, start=2, prior=None, posterior="bootstrap(steps=30)", count=4
+    rows=ROWS,
+    columns=COLUMNS,
+    scale=0.02,
+    budget=6,
+    start=2,
+    prior=None,
+    posterior="bootstrap(steps=30)",
+    count=4,
 )
 with server as context, hold(Path("tango-scan"), setup) as live:
     beamline = context.get_device("lab/tomo/1")

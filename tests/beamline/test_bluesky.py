@@ -387,7 +387,9 @@ def test_a_detector_that_is_dead_ends_the_run(engine, tmp_path):
         beamline.detector.watch.append(
             lambda: beamline.detector.broken.append(failed) if beamline.exposed > 2 else None
         )
-        with pytest.raises(RuntimeError, match="5 exposures in a row failed; the latest: RuntimeError: it broke"):
+        with pytest.raises(
+            RuntimeError, match="5 exposures in a row failed; the latest: RuntimeError: it broke"
+        ):
             engine(beamline.plan(live))
         assert live.state()["measured"] == 2
         engine(Classic(engine, tmp_path).plan(live))  # repaired
@@ -502,9 +504,9 @@ def test_angles_beyond_the_limits_are_said_before_the_run(engine, tmp_path):
 
 
 def test_frames_of_another_shape_end_the_run(engine, tmp_path):
-    with scan(tmp_path, rows=ROWS + 1) as live:
-        with pytest.raises(ValueError, match=r"camera_image \[2, 16\].* expected one of \(3, 16\)"):
-            engine(Classic(engine, tmp_path).plan(live))
+    words = r"camera_image \[2, 16\].* expected one of \(3, 16\)"
+    with scan(tmp_path, rows=ROWS + 1) as live, pytest.raises(ValueError, match=words):
+        engine(Classic(engine, tmp_path).plan(live))
 
 
 def test_what_is_missing_is_said_at_once(engine, tmp_path):

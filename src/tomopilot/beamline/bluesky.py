@@ -218,7 +218,13 @@ def _give(take: Callable[[np.ndarray], int], shots: Sequence[Shot]) -> int:
 
 
 def _check(
-    live: Live, shutter: Switch | None, sample: Switch | None, monitor: Any, flats: int, darks: int, sweep: int
+    live: Live,
+    shutter: Switch | None,
+    sample: Switch | None,
+    monitor: Any,
+    flats: int,
+    darks: int,
+    sweep: int,
 ) -> None:
     if darks and shutter is None:
         raise ValueError(

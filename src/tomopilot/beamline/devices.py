@@ -26,7 +26,7 @@ class Stopped(Exception):
 class Switch:
     """A device with two positions: where it is while the sample is exposed, and the other one.
 
-    Of a shutter the other one is closed, for dark fields; of a sample stage it is beside the beam, for flat fields.
+    The other one of a shutter is closed, for dark fields; of a sample beside the beam, for flat fields.
     """
 
     device: Any

@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
     path: Path
     dataset: str
-    index: int
+    number: int
 
     def read(self) -> np.ndarray:
         """The frame, also while its file is being written (SWMR); raises `Unreadable` after 10 s."""
@@ -39,13 +39,13 @@ class Place(NamedTuple):
             try:
                 with h5py.File(self.path, "r", libver="latest", swmr=True) as file:
                     frames = file[self.dataset]
-                    if isinstance(frames, h5py.Dataset) and len(frames) > self.index:
-                        return frames[self.index]
+                    if isinstance(frames, h5py.Dataset) and len(frames) > self.number:
+                        return frames[self.number]
             except (OSError, KeyError) as error:
                 missing = str(error)
             if time.monotonic() > latest:
                 raise Unreadable(
-                    f"frame {self.index} of {self.dataset} in {self.path} cannot be read ({missing}); "
+                    f"frame {self.number} of {self.dataset} in {self.path} cannot be read ({missing}); "
                     "is the detector's folder mounted here under the same path?"
                 )
             time.sleep(LOOK)
@@ -132,8 +132,8 @@ class Documents:
         found = fitting or open_ended
         if len(found) != 1:
             raise Unfit(
-                f"{self.detector} gives {', '.join(f'{key} {shape}' for key, shape in sizes.items())}; expected "
-                f"one of {self.shape} (rows, columns) as in the setup: is the detector binned or cropped?"
+                f"{self.detector} gives {', '.join(f'{key} {shape}' for key, shape in sizes.items())}; "
+                f"expected one of {self.shape} (rows, columns) as in the setup: is it binned or cropped?"
             )
         return found[0]
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Container
 from typing import Any
 
 from bluesky.protocols import Configurable, HasHints, Reading, Status
-from bluesky.utils import iterate_maybe_async, maybe_await, maybe_collect_asset_docs
+from bluesky.utils import maybe_await, maybe_collect_asset_docs
 
 from tomopilot.live.ledger import Suggestion
 
@@ -38,8 +38,8 @@ class Exposing:
         return self._status is not None and not self._status.done
 
     def trigger(self) -> Status:
-        self._status = self.device.trigger()
-        return self._status
+        status = self._status = self.device.trigger()
+        return status
 
     def describe(self) -> Any:
         return self.device.describe()
@@ -57,7 +57,8 @@ class Exposing:
 
     async def collect_asset_docs(self) -> AsyncIterator[Any]:
         latest: dict[str, Any] = {}
-        async for name, doc in maybe_collect_asset_docs(None, self.device):
+        documents: Any = maybe_collect_asset_docs(None, self.device)
+        async for name, doc in documents:
             if name == "stream_resource":
                 self._resources[doc["uid"]] = doc
             elif name == "stream_datum":

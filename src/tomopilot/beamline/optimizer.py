@@ -69,8 +69,8 @@ class ScanOptimizer:
         taken = list(self._shots.items())[-len(order) :]
         if len(taken) != len(order):
             raise ValueError(
-                f"{len(order)} suggestions were acquired, but documents of {len(taken)} frames came; subscribe "
-                "`hear` to the run, and read stage and detector once for each"
+                f"{len(order)} suggestions were acquired, but documents of {len(taken)} frames came; "
+                "subscribe `hear` to the run, and read stage and detector once for each"
             )
         self._shots = dict(taken)
         return [
@@ -84,7 +84,8 @@ class ScanOptimizer:
             shot = self._shots.pop(str(point.get("frame")), None)
             if shot is None or not isinstance(point.get(ID), int):
                 raise ValueError(
-                    f"the point {dict(point)} is no outcome of `evaluate`; a scan is told frames of what it suggested"
+                    f"the point {dict(point)} is no outcome of `evaluate`; a scan is told frames of what "
+                    "it suggested"
                 )
             monitor = None if shot.monitor is None else shot.monitor / self.open_beam
             self.live.tell(point[ID], shot.frame(), shot.angle, monitor)
