@@ -3,12 +3,17 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import torch
+from bluesky import RunEngine
+from bluesky.suspenders import SuspendBoolHigh
+from ophyd import Signal
 from ophyd.sim import SynAxis
 from ophyd.status import Status
 from ophyd_async.core import (
@@ -153,6 +158,47 @@ def failed(message: str = "it broke") -> Status:
     status = Status()
     status.set_exception(RuntimeError(message))
     return status
+
+
+class Beam:
+    """A signal that says that the beam is down, and a suspender that watches it."""
+
+    def __init__(self, engine: RunEngine, detector: Detector) -> None:
+        self.down, self.begun_down, self.trips = Signal(name="down", value=0), 0, 0
+        self._engine, self._suspender = engine, SuspendBoolHigh(self.down)
+        detector.watch.append(self._count)
+
+    def _count(self) -> None:
+        self.begun_down += self.down.get()
+
+    def trip(self, seconds: float = 0.3) -> None:
+        self.trips += 1
+        threading.Timer(seconds, self.down.put, [0]).start()
+        with suppress(RuntimeError):  # the event loop was blocked: the suspender gives up
+            self.down.put(1)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        self._engine.install_suspender(self._suspender)
+        yield
+        self._engine.remove_suspender(self._suspender)
+
+
+@contextmanager
+def lags(engine: RunEngine) -> Iterator[list[float]]:
+    """How late the event loop is, in seconds, over and over."""
+    found, over = [], threading.Event()
+
+    async def watch() -> None:
+        while not over.is_set():
+            begun = time.perf_counter()
+            await asyncio.sleep(0.005)
+            found.append(time.perf_counter() - begun - 0.005)
+
+    future = asyncio.run_coroutine_threadsafe(watch(), engine.loop)
+    yield found
+    over.set()
+    future.result()
 
 
 class FileDetector(StandardDetector):

@@ -14,11 +14,11 @@ pytest.importorskip("ophyd", reason="needs ophyd")
 pytest.importorskip("ophyd_async", reason="needs ophyd-async")
 
 from bluesky import RunEngine
-from bluesky.suspenders import SuspendBoolHigh
 from bluesky.utils import RunEngineInterrupted
 from instruments import (
     COLUMNS,
     ROWS,
+    Beam,
     Detector,
     FileDetector,
     Instrument,
@@ -26,9 +26,9 @@ from instruments import (
     Stage,
     Toggle,
     failed,
+    lags,
     small_setup,
 )
-from ophyd import Signal
 from ophyd.status import Status
 from ophyd_async.core import wait_for_connection
 from ophyd_async.sim import SimMotor
@@ -234,30 +234,6 @@ def test_fifty_pauses_change_nothing(engine, tmp_path, whole, kind):
     print(f"{kind.__name__}: {pauses} pauses in {seed} scans, no projection lost")
 
 
-class Beam:
-    """A signal that says that the beam is down, and a suspender that watches it."""
-
-    def __init__(self, engine, detector):
-        self.down, self.begun_down, self.trips = Signal(name="down", value=0), 0, 0
-        self.suspender = SuspendBoolHigh(self.down)
-        self.engine = engine
-        detector.watch.append(self._count)
-
-    def _count(self):
-        self.begun_down += self.down.get()
-
-    def trip(self, seconds=0.3):
-        self.trips += 1
-        self.down.put(1)
-        threading.Timer(seconds, self.down.put, [0]).start()
-
-    @contextmanager
-    def watched(self):
-        self.engine.install_suspender(self.suspender)
-        yield self
-        self.engine.remove_suspender(self.suspender)
-
-
 @pytest.mark.fault
 def test_no_exposure_begins_while_the_beam_is_down_during_sampling(engine, tmp_path, whole):
     with scan(tmp_path) as live:
@@ -293,21 +269,10 @@ def test_an_exposure_is_repeated_that_lost_its_beam(engine, tmp_path, whole):
 
 @pytest.mark.fault
 def test_the_event_loop_is_free_while_the_model_runs(engine, tmp_path):
-    lags, over = [], threading.Event()
-
-    async def watch():
-        while not over.is_set():
-            begun = time.perf_counter()
-            await asyncio.sleep(0.005)
-            lags.append(time.perf_counter() - begun - 0.005)
-
-    with scan(tmp_path, posterior="bootstrap(steps=60)") as live:
-        future = asyncio.run_coroutine_threadsafe(watch(), engine.loop)
+    with scan(tmp_path, posterior="bootstrap(steps=60)") as live, lags(engine) as found:
         engine(Classic(engine, tmp_path).plan(live))
-        over.set()
-        future.result()
-    p99 = np.quantile(lags, 0.99)
-    print(f"event loop lag: p99 {1000 * p99:.1f} ms, largest {1000 * max(lags):.1f} ms of {len(lags)}")
+    p99 = np.quantile(found, 0.99)
+    print(f"event loop lag: p99 {1000 * p99:.1f} ms, largest {1000 * max(found):.1f} ms of {len(found)}")
     assert p99 < 0.5
 
 

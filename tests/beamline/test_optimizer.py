@@ -1,5 +1,8 @@
 """A live scan in the plans of bluesky-adaptive."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -13,8 +16,9 @@ from bluesky.utils import FailedStatus
 from bluesky_adaptive import protocols
 from bluesky_adaptive.plans import optimize, optimize_in_run
 from bluesky_adaptive.protocols import OptimizationProblem
-from instruments import Detector, Instrument, Stage, failed, small_setup
+from instruments import Beam, Detector, Instrument, Stage, Toggle, failed, lags, small_setup
 
+from tomopilot.beamline.bluesky import Switch, adaptive_scan
 from tomopilot.beamline.optimizer import ScanOptimizer
 from tomopilot.live.held import Refused
 from tomopilot.live.live import hold
@@ -117,3 +121,39 @@ def test_points_from_elsewhere_are_rejected(live, optimizer):
     with pytest.raises(ValueError, match="1 suggestions were acquired, but documents of 0 frames"):
         optimizer.evaluate((1,), [{"_id": 1}])
     assert live.state()["measured"] == 0
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize("stock", [True, False], ids=["optimize", "adaptive_scan"])
+def test_what_the_stock_plan_costs(engine, tmp_path, beamline, stock):
+    """A model of a second, and a beam that is lost while it runs."""
+    stage, detector = beamline
+    beam, camera = Beam(engine, detector), detector.instrument.camera
+    with hold(tmp_path, small_setup()) as live:
+        suggest = live.suggest
+
+        def slow():
+            threading.Timer(0.3, beam.trip, [1.2]).start()
+            time.sleep(1.0)
+            return suggest()
+
+        live.suggest = slow
+        optimizer = ScanOptimizer(live, "rotation", "camera")
+        live.darks(camera.darks(2))
+        live.flats(camera.flats(2))
+        if stock:
+            plan = solve(optimizer, beamline, optimize, iterations=9)
+        else:
+            sample = Switch(Toggle("sample", detector.instrument, "inside"))
+            plan = adaptive_scan(live, stage, detector, sample=sample, darks=0, flats=2, overlap=False)
+        with beam.watched(), lags(engine) as found:
+            engine(plan)
+        optimizer.close()
+        assert live.state()["measured"] == 6
+    print(
+        f"event loop lag: p99 {1000 * np.quantile(found, 0.99):.1f} ms, largest {1000 * max(found):.0f} ms; "
+        f"{beam.begun_down} of {len(detector.begun)} exposures begun with the beam down"
+    )
+    assert max(found) > 0.9 if stock else max(found) < 0.9
+    assert (beam.begun_down > 0) is stock
