@@ -34,6 +34,7 @@ from ophyd_async.core import wait_for_connection
 from ophyd_async.sim import SimMotor
 
 from tomopilot.beamline.bluesky import Switch, adaptive_scan
+from tomopilot.beamline.documents import Place
 from tomopilot.files.logbook import Wish
 from tomopilot.live.live import hold
 
@@ -448,6 +449,52 @@ def test_what_was_measured_is_told_however_the_run_ends(engine, tmp_path, whole,
         assert [angle for angle, _ in told(live)][:3] == [angle for angle, _ in whole][:3]
     assert documents[-1][0] == "stop"
     assert documents[-1][1]["exit_status"] == {"stop": "success"}.get(how, "abort")
+
+
+@pytest.mark.fault
+def test_a_full_disk_is_waited_for(engine, tmp_path, whole, monkeypatch):
+    monkeypatch.setattr("tomopilot.beamline.workers.POLL", 0.05)
+    with scan(tmp_path) as live:
+        tell, full = live.tell, [True] * 3
+
+        def telling(*args):
+            if full and full.pop():
+                raise OSError("no space left on device")
+            return tell(*args)
+
+        live.tell = telling
+        beamline = Classic(engine, tmp_path)
+        engine(beamline.plan(live))
+        assert not full and beamline.exposed == 6
+        assert_same(told(live), whole)
+
+
+@pytest.mark.fault
+def test_a_model_that_is_late_does_not_hold_up_the_scan(engine, tmp_path):
+    with scan(tmp_path, posterior="bootstrap(steps=400)", deadline=0.05) as live:
+        engine(Classic(engine, tmp_path).plan(live))
+        found = [(one.by, one.why) for one in live.held.ledger.suggestions.values()]
+        assert live.state()["measured"] == 6
+    assert ("golden", "no samples in time") in found
+
+
+@pytest.mark.fault
+def test_a_frame_that_cannot_be_read_costs_one_attempt(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("tomopilot.beamline.documents.PATIENCE", 0.2)
+    read, lost = Place.read, []
+
+    def reading(place):
+        if place.number == 2 * FIELDS + 2 and not lost:
+            lost.append(place)
+            place = place._replace(path=tmp_path / "elsewhere.h5")
+        return read(place)
+
+    monkeypatch.setattr(Place, "read", reading)
+    with scan(tmp_path) as live:
+        engine(Async(engine, tmp_path).plan(live))
+        (failure,) = [one for one in live.held.ledger.suggestions.values() if one.fate == "failed"]
+        assert live.state()["measured"] == 6
+    assert failure.id == 3 and "elsewhere.h5 cannot be read" in failure.answer["reason"]
 
 
 def test_angles_beyond_the_limits_are_said_before_the_run(engine, tmp_path):
