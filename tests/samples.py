@@ -1,5 +1,7 @@
 """Small files in the formats that people bring, and what is in them, for tests."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import ScanFile
 from tomopilot.files.reading import InputFileError
+from tomopilot.simulate.phantoms import chip
 
 STACK = np.random.default_rng(0).integers(0, 256, (8, 5, 6), dtype=np.uint8)
 GREY = {"photometric": "minisblack"}  # how tifffile is told that values are no colours
@@ -323,3 +326,18 @@ def make_scan(n: int = 4, steps: int = 3, samples: int = 2) -> ScanFile:
         name="chip µ::3",
         provenance={"command": "tomopilot simulate " + "x" * 100_000, "seed": "0", "a/b": "ü\0"},
     )
+
+
+def run_example(name: str, folder: Path, *options: str) -> str:
+    """What an example prints, run in a process and a folder of its own; warnings are errors there too."""
+    script = Path(__file__).resolve().parents[1] / "examples" / name
+    command = [sys.executable, "-W", "error", str(script), *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, f"{name}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def chip_volume(rows: int, columns: int) -> torch.Tensor:
+    """Simulated chips, as the beamlines of the examples scan them."""
+    slices = torch.stack([torch.from_numpy(chip(seed)) for seed in range(rows)])
+    return torch.nn.functional.interpolate(slices[:, None], (columns, columns), mode="area")[:, 0]

@@ -161,8 +161,8 @@ class Live:
         with self._changed:
             if self.held.use(snapshot.told):
                 return
-            self._draw(snapshot)
             version, wait = self.held.version, deadline - time.monotonic()
+            self._draw(snapshot)  # perhaps at once
             if wait > 0 and snapshot is not self._sampler.failed:
                 self._changed.wait_for(lambda: version != self.held.version, wait)
 

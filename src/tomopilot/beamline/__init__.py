@@ -1,0 +1,1 @@
+"""Live scans driven by a control system."""
