@@ -1,0 +1,1 @@
+"""A live scan to the outside: over HTTP, on a page, in plans of control systems."""
