@@ -1,155 +1,100 @@
-"""A live scan over HTTP: what a control system asks and tells, and what a page shows."""
+"""The service of a live scan over HTTP: for any control system, and for the page of its operators."""
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from http import HTTPStatus
 
-from fastapi import FastAPI, Header, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-
-from pydantic import BaseModel
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
 
 from tomopilot import __version__
-from tomopilot.beamline.viewer import Missing, Viewer, as_sse
-from tomopilot.files.logbook import Wish
+from tomopilot.beamline.asking import Problem, asking
+from tomopilot.beamline.security import Gate, Guard, problem
+from tomopilot.beamline.showing import showing
+from tomopilot.beamline.viewer import Missing, Viewer
+from tomopilot.beamline.watching import LOOK, watching
+from tomopilot.beamline.work import Busy, Work
+from tomopilot.live.live import Live, Refused
+from tomopilot.live.setup import Setup
 
-PAGE = Path(__file__).parent / "page"
-LOOK = 0.1  # seconds between two looks at the record
-BEAT = 0.5  # seconds between two signs of life on a stream
-
-
-class Wanted(BaseModel):
-    """What an operator asks for."""
-
-    key: str
-    name: str
-    angle: float | None = None  # degrees
+SMALL = 64 * 1024  # bytes of a body that is no array
+FIELDS = 64  # frames of flat or dark fields at once
+WORD = 8  # bytes of the largest number of a frame
 
 
-def make_app(viewer: Viewer) -> FastAPI:
-    """The service of one scan."""
+def make_app(viewer: Viewer, gate: Gate, live: Live | None = None) -> FastAPI:
+    """The service of one scan: that this process holds, or that it watches while another one does."""
 
     @contextlib.asynccontextmanager
-    async def watching(app: FastAPI) -> AsyncIterator[None]:
-        async def watch() -> None:
+    async def looking(app: FastAPI) -> AsyncIterator[None]:
+        async def look() -> None:
             while True:
-                await asyncio.to_thread(viewer.refresh)
+                with contextlib.suppress(
+                    OSError
+                ):  # a disk that cannot be read; the page shows the scan as stale
+                    await work.quick(viewer.refresh)
                 await asyncio.sleep(LOOK)
 
-        task = asyncio.create_task(watch())
+        task = asyncio.create_task(look())
         yield
         task.cancel()
 
+    work = Work()
     app = FastAPI(
-        title="tomopilot",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=watching,
-        openapi_url="/api/openapi.json",
-    )
-
-    files = {path.name: path for path in PAGE.glob("*")}
-    plotly = importlib.util.find_spec("plotly")
-    if plotly and plotly.origin:
-        files["plotly.min.js"] = Path(plotly.origin).parent / "package_data" / "plotly.min.js"
-
-    @app.exception_handler(Missing)
-    async def missing(request: Request, error: Missing) -> JSONResponse:
-        return JSONResponse({"code": "unknown", "message": str(error.args[0])}, 404)
-
-    @app.get("/api/state")
-    def state() -> dict[str, Any]:
-        return viewer.state() | {"holds": False}
-
-    @app.get("/api/setup")
-    def setup() -> dict[str, Any]:
-        return viewer.about()
-
-    @app.get("/api/angles")
-    def angles() -> list[float]:
-        return viewer.angles
-
-    @app.get("/api/events")
-    async def events(
-        after: int = 0, last_event_id: Annotated[int | None, Header()] = None
-    ) -> StreamingResponse:
-        start = after if last_event_id is None else last_event_id
-
-        async def feed() -> AsyncIterator[str]:
-            sent, beat = start, 0.0
-            loop = asyncio.get_running_loop()
-            while True:
-                for event in viewer.events[sent:]:
-                    yield as_sse(event)
-                    sent = event.number
-                if loop.time() - beat >= BEAT:
-                    beat = loop.time()
-                    yield f'event: beat\ndata: {{"alive": {str(viewer.alive).lower()}, "event": {viewer.ledger.last}}}\n\n'
-                await asyncio.sleep(LOOK)
-
-        return StreamingResponse(feed(), media_type="text/event-stream")
-
-    @app.get("/api/images/{told}")
-    def images(
-        told: str,
-        what: Literal["mean", "std", "sample"] = "mean",
-        slice: Annotated[int, Query(ge=0)] = 0,
-        sample: Annotated[int, Query(ge=0)] = 0,
-    ) -> Response:
-        found = viewer.picture(told, what, slice, sample)
-        rows, columns = found.values.shape
-        return Response(
-            found.values.tobytes(),
-            media_type="application/octet-stream",
-            headers={
-                "X-Rows": str(rows),
-                "X-Columns": str(columns),
-                "X-Slices": str(found.slices),
-                "X-Samples": str(found.samples),
-            },
-        )
-
-    @app.get("/api/frames/{event}")
-    def frames(event: int, row: Annotated[int | None, Query(ge=0)] = None) -> Response:
-        found = viewer.raw(event, row)
-        rows, columns = found.values.shape
-        return Response(
-            found.values.tobytes(),
-            media_type="application/octet-stream",
-            headers={
-                "X-Rows": str(rows),
-                "X-Columns": str(columns),
-                "X-Slices": "1",
-                "X-Samples": "1",
-                "X-Saturated": str(found.saturated),
-                "X-Bad": str(found.bad),
-            },
-        )
-
-    @app.post("/api/wishes")
-    async def wish(wanted: Wanted) -> Response:
-        content = {} if wanted.angle is None else {"angle": wanted.angle}
-        if not viewer.alive:
-            return JSONResponse({"code": "unheld", "message": "nobody holds the scan; resume it"}, 503)
-        await asyncio.to_thread(viewer.wish, Wish(wanted.key, wanted.name, content))
-        for _ in range(20):
-            if answer := await asyncio.to_thread(viewer.answer, wanted.key):
-                return JSONResponse(answer)
-            await asyncio.sleep(0.05)
-        return JSONResponse({"code": "waiting", "message": "not answered yet; ask again"}, 202)
-
-    @app.get("/")
-    def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html")
-
-    @app.get("/static/{name}")
-    def static(name: str) -> FileResponse:
-        if name not in files:
-            raise Missing(f"{name} is no file of the page")
-        return FileResponse(files[name])
-
+        title="tomopilot", version=__version__, lifespan=looking,
+        openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
+        dependencies=[Depends(HTTPBearer(auto_error=False))],
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+    )  # fmt: skip
+    app.state.closing = lambda: False
+    app.add_middleware(Guard, gate=gate, largest=lambda path: largest(viewer.setup, path))  # pyright: ignore[reportArgumentType]
+    for router in (watching(viewer, work, live), showing(viewer, work), asking(viewer, work, live)):
+        app.include_router(router)
+    for kind in (
+        HTTPException,
+        RequestValidationError,
+        Refused,
+        Missing,
+        Busy,
+        ValueError,
+        OSError,
+        MemoryError,
+        Exception,
+    ):
+        app.add_exception_handler(kind, _problem)
     return app
+
+
+def largest(setup: Setup, path: str) -> int:
+    """Bytes that the body of a request may have.
+
+    >>> largest(Setup(columns=2048, rows=1024), "/api/tell/7"), largest(Setup(columns=8), "/api/suggest")
+    (16842752, 65536)
+    """
+    frames = {"/api/tell": 1, "/api/fields": FIELDS}.get(path.rpartition("/")[0], 0)
+    return SMALL + frames * setup.rows * setup.columns * WORD
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    """What went wrong, by kind: a status, a word, a sentence."""
+    if isinstance(error, HTTPException):
+        answer = problem(error.status_code, HTTPStatus(error.status_code).phrase.lower(), str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        return problem(400, "invalid", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    if isinstance(error, Refused):
+        return problem(404 if error.code == "unknown" else 409, error.code, str(error))
+    if isinstance(error, Missing):
+        return problem(404, "unknown", str(error))
+    if isinstance(error, Busy | MemoryError):
+        return problem(503, "busy", str(error) or "there is not enough memory; ask again")
+    if isinstance(error, ValueError):
+        return problem(400, "invalid", str(error))
+    if isinstance(error, OSError):
+        return problem(507, "disk", str(error))
+    return problem(500, "fault", "the service failed to answer; what was acknowledged before is on disk")

@@ -1,6 +1,7 @@
-"""A live scan as its record shows it, beside whoever holds it: it leaves wishes there, and writes nothing else."""
+"""A live scan as its record shows it, beside whoever holds it. Wishes are all that it writes."""
 
 import json
+import math
 import threading
 import time
 from dataclasses import asdict
@@ -46,7 +47,9 @@ class Viewer:
         self.setup = read_setup(self._book)
         self.ledger = Ledger(self.setup)
         self.events: list[Event] = []
-        self._held, self._looking = {}, threading.Lock()
+        self._looking = threading.Lock()
+        self._held: dict[int, Tensor] = {}
+        self._fields: dict[tuple[int | None, int | None], Fields | None] = {}
         self.refresh()
 
     @cached_property
@@ -79,7 +82,7 @@ class Viewer:
         """See `Ledger.state`."""
         self.refresh()
         with self._turn:
-            return self.ledger.state() | {"alive": self.alive}
+            return _plain(self.ledger.state()) | {"alive": self.alive}
 
     def wish(self, wish: Wish) -> None:
         """Leaves a wish for whoever holds the scan; raises ValueError where its key was another wish."""
@@ -108,11 +111,12 @@ class Viewer:
 
     def raw(self, number: int, row: int | None) -> Raw:
         """The frame that came with an event, or the mean of its fields; raises `Missing`."""
+        self.refresh()
         with self._looking:
             frames = self._pictures.frames(number)
-            if frames is None:
-                raise Missing(f"event {number} came without a frame")
-            fields = self._fields_before(number)
+            fields = None if frames is None or frames.ndim == 3 else self._fields_before(number)
+        if frames is None:
+            raise Missing(f"event {number} came without a frame")
         if row is not None and row >= self.setup.rows:
             raise Missing(f"the detector has {self.setup.rows} rows, counted from 0")
         return raw_view(Detector(self.setup), frames, fields, row)
@@ -143,17 +147,23 @@ class Viewer:
             return self._held[number]
 
     def _fields_before(self, number: int) -> Fields | None:
-        latest = {one.kind: one.number for one in self.events[:number] if one.kind in ("flats", "darks")}
-        if "flats" not in latest:
-            return None
-        flats, darks = (
-            self._pictures.frames(latest[kind]) if kind in latest else None for kind in ("flats", "darks")
-        )
-        assert flats is not None
-        return Fields.of(flats, darks)
+        """What was in use when an event came; the latest that was asked for is kept."""
+        events = {one.kind: one.number for one in self.events[:number] if one.kind in ("flats", "darks")}
+        key = (events.get("flats"), events.get("darks"))
+        if key not in self._fields:
+            flats, darks = (None if event is None else self._pictures.frames(event) for event in key)
+            self._fields = {key: None if flats is None else Fields.of(flats, darks)}
+        return self._fields[key]
 
 
-def as_sse(event: Event) -> str:
-    """An event as a stream of them tells it."""
-    data = json.dumps(event._asdict())
-    return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
+def as_json(value: Any) -> str:
+    """JSON as browsers read it: numbers that are none of theirs, such as NaN, become null."""
+    return json.dumps(_plain(value), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,10 +12,11 @@ from tomopilot.cli.prepare import prepare
 from tomopilot.cli.priors import priors
 from tomopilot.cli.reconstruct import reconstruct
 from tomopilot.cli.scan import compare, resume, simulate
+from tomopilot.cli.serve import serve, watch
 from tomopilot.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (simulate, compare, resume, reconstruct, inspect, prepare, train, bench, priors):
+for command in (simulate, compare, resume, serve, watch, reconstruct, inspect, prepare, train, bench, priors):
     app.command()(command)
 
 
