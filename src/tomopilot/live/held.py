@@ -1,0 +1,232 @@
+"""What is known of a live scan and on disk: one thread at a time may call; see `live` for many."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomopilot.experiment import Experiment, Snapshot, Undrawn
+from tomopilot.files.archive import Block
+from tomopilot.files.logbook import Event, Logbook, Wish
+from tomopilot.live.chooser import Chosen
+from tomopilot.live.costs import exhausted
+from tomopilot.live.detector import Detector, Exposure, Fields
+from tomopilot.live.ledger import Ledger, Suggestion
+from tomopilot.live.record import BOOK, KEY, SLOTS, read_setup, slot_of
+from tomopilot.live.wishes import granted
+from tomopilot.records import Draws
+from tomopilot.scan.recorded import Recorded, fold, unfold
+
+EARLIER = 8  # projections that a new one is compared with
+
+
+class Refused(ValueError):
+    """What was asked for does not fit the state of the scan; `code` says how, in a word."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code  # paused, over, unknown, conflict
+
+
+class Held:
+    """A live scan and its record. Every change is one event: on disk first, then in ledger and experiment.
+
+    Made again from the record, it is as it was. `version` grows with every change.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.book = Logbook(Path(folder) / BOOK)
+        self.setup = read_setup(self.book)
+        self.detector, self.ledger = Detector(self.setup), Ledger(self.setup)
+        self.parts, scouts = self.setup.assembled()
+        self.recorded = Recorded(self.parts.experiment, self.book, KEY, scouts, recall=False)
+        self.fields: Fields | None = None
+        self.earlier: list[tuple[float, np.ndarray]] = []  # radians and line integrals of the latest
+        self.stuck: str | None = None  # why nothing can be put on disk
+        self.version = 0
+        self._recall()
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is known of the sample."""
+        return self.parts.experiment
+
+    def check_open(self) -> None:
+        """Raises `Refused` where nothing may be suggested."""
+        ledger = self.ledger
+        if ledger.mode == "paused":
+            raise Refused("paused", f"the scan is paused: {ledger.why}")
+        if ledger.over:
+            raise Refused("over", f"the scan is {ledger.mode}: {ledger.why}")
+        waiting = ledger.outstanding
+        exposed = [*ledger.exposed, *(one.angle for one in waiting)]
+        why = exhausted(self.setup, exposed, len(ledger.told) + len(waiting))
+        if why is None and not self.experiment.free and not (ledger.again or ledger.forced):
+            why = "no angle is left"
+        if why:
+            raise Refused("over", f"{why}; {len(waiting)} suggestions are outstanding" if waiting else why)
+
+    def known(self, id: int) -> Suggestion:
+        """A suggestion by its number."""
+        if id not in self.ledger.suggestions:
+            latest = len(self.ledger.suggestions)
+            raise Refused("unknown", f"suggestion {id} is unknown; the latest is {latest}")
+        return self.ledger.suggestions[id]
+
+    def suggested(self, chosen: Chosen, key: str | None) -> Suggestion:
+        """A design was chosen, and is outstanding from now on."""
+        design, scores = chosen.decision.design, chosen.decision.scores
+        gain = None if scores is None else [None if math.isnan(s) else s for s in scores.tolist()]
+        id = len(self.ledger.suggestions) + 1
+        angle = round(self.experiment.operator.shown[design].item(), 4)
+        self.log("suggested", {
+            "id": id, "design": design, "angle": angle, "by": chosen.by, "why": chosen.why, "gain": gain,
+            "flats": self.ledger.flats_due, "key": key,
+        })  # fmt: skip
+        self.experiment.reserve(design)
+        return self.ledger.suggestions[id]
+
+    def told(self, content: dict[str, Any], exposure: Exposure, frame: np.ndarray) -> None:
+        """A projection was measured."""
+        setting = math.radians(content["angle"])
+        block = self.recorded.block(content["design"], exposure.values, exposure.noise, setting)
+        judged = self.recorded.judge(block)
+        number = self.experiment.count_told + 1
+        content = content | {"number": number, "surprise": judged.surprise, "moves": judged.moves}
+        with self._on_disk():
+            self.recorded.put(block)
+            event = self.book.add_event("told", content, frame)
+        self._heard(event)
+        self._use(block)
+
+    def quarantined(self, content: dict[str, Any], reason: str, frame: np.ndarray) -> None:
+        """A projection came that says nothing of the sample."""
+        self.log("quarantined", content | {"reason": reason}, frame)
+        self._release(content["design"])
+
+    def failed(self, one: Suggestion, reason: str) -> None:
+        """A suggestion could not be measured."""
+        self.log("failed", {"id": one.id, "reason": reason})
+        self._release(one.design)
+
+    def took_fields(self, kind: str, frames: np.ndarray) -> int:
+        """Flat or dark fields were exposed."""
+        event = self.log(kind, {"count": len(frames)}, frames)
+        self._use_fields()
+        return event.number
+
+    def drawn(self, snapshot: Snapshot, draws: Draws) -> None:
+        """Samples of some moment of the scan are there."""
+        slot = len(self.ledger.draws) % SLOTS
+        spread = draws.images.std(0).mean().item() if len(draws.images) > 1 else None
+        with self._on_disk():
+            self.book.add_estimate(slot_of(slot), snapshot.told, unfold(draws))
+            event = self.book.add_event("drawn", {"told": snapshot.told, "slot": slot, "spread": spread})
+        self.experiment.take(snapshot, draws)
+        self._heard(event)
+
+    def answer(self, wish: Wish) -> None:
+        """An operator asked for something."""
+        answer = granted(wish, self.ledger, self.experiment)
+        self.log("wish", {"key": wish.key, "name": wish.name, **answer})
+
+    def look(self) -> None:
+        """Whether the alarm is raised, and the scan complete."""
+        raised = self.parts.alarm(self.experiment.told) if self.parts.alarm else None
+        if raised and not self.ledger.alarm:
+            self.log("alarm", {"at": raised.at, "by": raised.by})
+        running = self.ledger.mode == "running" and not self.ledger.outstanding
+        if running and (why := self._enough()):
+            self.log("finished", {"reason": why})
+
+    def log(self, kind: str, content: dict[str, Any], frames: np.ndarray | None = None) -> Event:
+        """Puts an event on disk, then takes note of it."""
+        with self._on_disk():
+            event = self.book.add_event(kind, content, frames)
+        self._heard(event)
+        return event
+
+    def _enough(self) -> str | None:
+        """Why the scan is complete, or None."""
+        try:
+            if self.parts.until(AtHand(self.experiment)):
+                full = self.experiment.count_told >= self.setup.budget
+                return "the budget is measured" if full else f"expected to reach {self.setup.certain:g} dB"
+            self.check_open()
+        except Undrawn:
+            return None
+        except Refused as error:
+            return str(error)
+        return None
+
+    def _use(self, block: Block) -> None:
+        self.recorded.take(block)
+        assert isinstance(block.setting, float)
+        seen = self.detector.line_integrals(block.values, block.setting)
+        self.earlier = [*self.earlier[1 - EARLIER :], (block.setting, seen)]
+
+    def _release(self, design: int) -> None:
+        """A design was not measured: it is free again, or barred after too many attempts."""
+        self.experiment.pending.pop(design, None)
+        self.experiment.barred = set(self.ledger.unusable)
+
+    def _use_fields(self) -> None:
+        known = {kind: self.book.frames(number) for kind, number in self.ledger.fields.items()}
+        flats = known.get("flats")
+        self.fields = None if flats is None else Fields.of(flats, known.get("darks"))
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """What is written inside is on disk, all of it, or nothing is, and the state says why."""
+        try:
+            with self.book.at_once():
+                yield
+        except OSError as error:
+            self.stuck = str(error)
+            raise
+        self.stuck = None
+
+    def _heard(self, event: Event) -> None:
+        self.ledger.apply([event])
+        self.version += 1
+
+    def _recall(self) -> None:
+        """Everything up to where the scan was stopped, from its record."""
+        experiment, blocks, told = self.experiment, self.book.each_block(KEY), []
+        for event in self.book.events():
+            content = event.content
+            if event.kind == "suggested":
+                experiment.reserve(content["design"])
+            elif event.kind == "told":
+                self._use(next(blocks))
+                told.append(content)
+            elif event.kind == "drawn":
+                tensors = self.book.estimate(slot_of(content["slot"]), content["told"])
+                snapshot = experiment.recent(content["told"])
+                if tensors and snapshot:
+                    experiment.take(snapshot, fold(tensors))
+            self.ledger.apply([event])
+            if event.kind in ("failed", "quarantined"):
+                self._release(self.ledger.suggestions[content["id"]].design)
+        known = zip(told, experiment.told, strict=True)
+        judged = [replace(one, surprise=said["surprise"], moves=said["moves"]) for said, one in known]
+        experiment.recall(judged, None)
+        self._use_fields()
+
+
+class AtHand:
+    """An experiment as stopping rules look at it, where nothing is drawn for them."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.count_told, self.told = experiment.count_told, experiment.told
+        self._snapshot = experiment.snapshot
+
+    def choosing(self) -> Draws:
+        """The samples of now; raises `Undrawn` where they are not there."""
+        if self._snapshot.chosen_by is None:
+            raise Undrawn(self._snapshot)
+        return self._snapshot.chosen_by
