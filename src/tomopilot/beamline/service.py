@@ -17,7 +17,8 @@ from tomopilot.beamline.showing import showing
 from tomopilot.beamline.viewer import Missing, Viewer
 from tomopilot.beamline.watching import LOOK, watching
 from tomopilot.beamline.work import Busy, Work
-from tomopilot.live.live import Live, Refused
+from tomopilot.live.held import Refused
+from tomopilot.live.live import Live
 from tomopilot.live.setup import Setup
 
 SMALL = 64 * 1024  # bytes of a body that is no array

@@ -25,8 +25,8 @@ def watching(viewer: Viewer, work: Work, live: Live | None) -> APIRouter:
     @router.get("/state")
     async def state() -> dict[str, Any]:
         """Where the scan is, whether somebody holds it, and whether this service does."""
-        stuck = None if live is None else (await work.slow(live.state))["stuck"]
-        return await work.quick(viewer.state) | {"holds": live is not None, "stuck": stuck}
+        own = {"holds": live is not None, "stuck": None if live is None else live.held.stuck}
+        return await work.quick(viewer.state) | own
 
     @router.get("/setup")
     async def setup() -> dict[str, Any]:
