@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from tomopilot.live.setup import Setup
 
+ROUNDING = 1e-9  # of sums of costs
+
 
 def spent(setup: Setup, exposed: Sequence[float]) -> dict[str, float]:
     """Dose and seconds of exposures at these angles (degrees), in this order; without any clock.
@@ -18,16 +20,16 @@ def spent(setup: Setup, exposed: Sequence[float]) -> dict[str, float]:
     return {"dose": setup.dose * len(exposed), "seconds": setup.exposure * len(exposed) + motion}
 
 
-def exhausted(setup: Setup, exposed: Sequence[float], told: int) -> str | None:
-    """The budget that does not allow one more exposure, or None.
+def exhausted(setup: Setup, exposed: Sequence[float], following: float | None = None) -> str | None:
+    """The budget of dose or time that does not allow one more exposure, or None.
 
-    exposed: angles of all exposures (degrees), those that failed too; told: projections that are known
+    exposed: angles of all exposures (degrees), those that failed too
+    following: of the one more; None: nearest by
     """
-    if told >= setup.budget:
-        return f"all {setup.budget} projections of the budget are measured or asked for"
-    one_more = spent(setup, [*exposed, exposed[-1] if exposed else 0.0])
+    latest = exposed[-1] if exposed else 0.0
+    one_more = spent(setup, [*exposed, latest if following is None else following])
     for name, most in (("dose", setup.dose_budget), ("seconds", setup.time_budget)):
-        if most is not None and one_more[name] > most * (1 + 1e-9):
+        if most is not None and one_more[name] > most * (1 + ROUNDING):
             unit = setup.dose_unit if name == "dose" else "s"
             return f"one more projection would exceed the budget of {most:g} {unit}"
     return None

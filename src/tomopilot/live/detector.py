@@ -74,9 +74,11 @@ class Detector:
         return frame
 
     def fields(self, frames: np.ndarray) -> np.ndarray:
-        """Flat or dark fields (n, rows, columns); one may come as a frame."""
+        """Flat or dark fields (n, rows, columns); of a single row also (n, columns); one may be a frame."""
         frames = np.asarray(frames)
-        if frames.ndim < 3:
+        if frames.ndim == 2 and self.setup.rows == 1:
+            frames = frames[:, None]
+        elif frames.ndim < 3:
             frames = frames[None]
         return np.stack([self.frame(frame) for frame in frames])
 
@@ -96,9 +98,7 @@ class Detector:
         """
         setup = self.setup
         if setup.counts and fields is None:
-            raise ValueError(
-                "counts came before flat fields; expose the open beam first, and send it as flats"
-            )
+            raise ValueError("counts came before flat fields; send flats of the open beam first")
         if monitor is not None and not 1 - setup.drop < monitor < 1 / (1 - setup.drop):
             raise Unusable(f"the beam monitor reads {monitor:g} of what it read for the flat fields")
         taken = line_integrals_of(self._raw(frame, angle, fields, monitor), np.array([0]), slice(None))

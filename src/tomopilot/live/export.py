@@ -54,10 +54,11 @@ def export(folder: Path, path: Path) -> int:
         told = [(one["event"], 0) for one in ledger.told]
         source.places.extend([*told, *flats, *darks])
         first = source.read(np.array([0]), slice(None))
+        _, rows, columns = first.shape
 
         def frames(start: int, length: int) -> Frames | None:
             numbers = np.arange(start, start + length)
-            return Frames(source, numbers, *first.shape[1:], first.dtype) if length else None
+            return Frames(source, numbers, rows, columns, first.dtype) if length else None
 
         monitors = [one["monitor"] for one in ledger.told]
         projections = frames(0, len(told))

@@ -46,6 +46,7 @@ class Held:
         self.recorded = Recorded(self.parts.experiment, self.book, KEY, scouts, recall=False)
         self.fields: Fields | None = None
         self.earlier: list[tuple[float, np.ndarray]] = []  # radians and line integrals of the latest
+        self.ready: dict[int, Draws] = {}  # samples by the number told; the scan may or may not use them
         self.stuck: str | None = None  # why nothing can be put on disk
         self.version = 0
         self._recall()
@@ -55,20 +56,24 @@ class Held:
         """What is known of the sample."""
         return self.parts.experiment
 
-    def check_open(self) -> None:
-        """Raises `Refused` where nothing may be suggested."""
-        ledger = self.ledger
+    def check_open(self, following: float | None = None) -> None:
+        """Raises `Refused` where nothing may be suggested, or not an angle that is (degrees)."""
+        ledger, waiting = self.ledger, self.ledger.outstanding
         if ledger.mode == "paused":
             raise Refused("paused", f"the scan is paused: {ledger.why}")
         if ledger.over:
             raise Refused("over", f"the scan is {ledger.mode}: {ledger.why}")
-        waiting = ledger.outstanding
-        exposed = [*ledger.exposed, *(one.angle for one in waiting)]
-        why = exhausted(self.setup, exposed, len(ledger.told) + len(waiting))
-        if why is None and not self.experiment.free and not (ledger.again or ledger.forced):
+        why = exhausted(self.setup, [*ledger.exposed, *(one.angle for one in waiting)], following)
+        if len(ledger.told) + len(waiting) >= self.setup.budget:
+            why = f"all {self.setup.budget} projections of the budget are asked for"
+        elif not self.experiment.free and not (ledger.again or ledger.forced):
             why = "no angle is left"
+        if why and waiting:
+            raise Refused("over", f"{why}; {len(waiting)} suggestions are outstanding")
         if why:
-            raise Refused("over", f"{why}; {len(waiting)} suggestions are outstanding" if waiting else why)
+            if following is not None:
+                self.log("finished", {"reason": why})
+            raise Refused("over", why)
 
     def known(self, id: int) -> Suggestion:
         """A suggestion by its number."""
@@ -78,11 +83,12 @@ class Held:
         return self.ledger.suggestions[id]
 
     def suggested(self, chosen: Chosen, key: str | None) -> Suggestion:
-        """A design was chosen, and is outstanding from now on."""
+        """A design was chosen: it is outstanding from now on, unless a budget does not allow it."""
         design, scores = chosen.decision.design, chosen.decision.scores
+        angle = round(self.experiment.operator.shown[design].item(), 4)
+        self.check_open(angle)
         gain = None if scores is None else [None if math.isnan(s) else s for s in scores.tolist()]
         id = len(self.ledger.suggestions) + 1
-        angle = round(self.experiment.operator.shown[design].item(), 4)
         self.log("suggested", {
             "id": id, "design": design, "angle": angle, "by": chosen.by, "why": chosen.why, "gain": gain,
             "flats": self.ledger.flats_due, "key": key,
@@ -120,14 +126,29 @@ class Held:
         return event.number
 
     def drawn(self, snapshot: Snapshot, draws: Draws) -> None:
-        """Samples of some moment of the scan are there."""
-        slot = len(self.ledger.draws) % SLOTS
+        """Samples of some moment of the scan are there, to look at; `use` has decisions follow from them."""
+        slot = self.ledger.free_slot(SLOTS)
         spread = draws.images.std(0).mean().item() if len(draws.images) > 1 else None
         with self._on_disk():
             self.book.add_estimate(slot_of(slot), snapshot.told, unfold(draws))
             event = self.book.add_event("drawn", {"told": snapshot.told, "slot": slot, "spread": spread})
-        self.experiment.take(snapshot, draws)
         self._heard(event)
+        self._keep(snapshot.told, draws)
+
+    def use(self, told: int) -> bool:
+        """Decides by the samples of a moment from now on; False where they are not ready."""
+        snapshot = self.experiment.recent(told)
+        if snapshot is None or told not in self.ready:
+            return False
+        self.log("used", {"told": told})
+        self.experiment.take(snapshot, self.ready[told])
+        return True
+
+    def use_latest(self) -> None:
+        """Decides by the latest samples that are ready, where those that are used are older."""
+        newer = [told for told in self.ready if told > (self.ledger.used or [-1])[-1]]
+        if newer:
+            self.use(max(newer))
 
     def answer(self, wish: Wish) -> None:
         """An operator asked for something."""
@@ -174,6 +195,11 @@ class Held:
         self.experiment.pending.pop(design, None)
         self.experiment.barred = set(self.ledger.unusable)
 
+    def _keep(self, told: int, draws: Draws) -> None:
+        self.ready[told] = draws
+        kept = self.ledger.slots.values()
+        self.ready = {moment: known for moment, known in self.ready.items() if moment in (told, *kept)}
+
     def _use_fields(self) -> None:
         known = {kind: self.book.frames(number) for kind, number in self.ledger.fields.items()}
         flats = known.get("flats")
@@ -205,10 +231,12 @@ class Held:
                 self._use(next(blocks))
                 told.append(content)
             elif event.kind == "drawn":
-                tensors = self.book.estimate(slot_of(content["slot"]), content["told"])
+                if tensors := self.book.estimate(slot_of(content["slot"]), content["told"]):
+                    self._keep(content["told"], fold(tensors))
+            elif event.kind == "used":
                 snapshot = experiment.recent(content["told"])
-                if tensors and snapshot:
-                    experiment.take(snapshot, fold(tensors))
+                if snapshot and (draws := self.ready.get(content["told"])):
+                    experiment.take(snapshot, draws)
             self.ledger.apply([event])
             if event.kind in ("failed", "quarantined"):
                 self._release(self.ledger.suggestions[content["id"]].design)

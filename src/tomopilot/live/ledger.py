@@ -36,7 +36,9 @@ class Ledger:
     suggestions: dict[int, Suggestion] = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
     exposed: list[float] = field(default_factory=list)  # degrees, of all that were exposed
-    draws: list[dict[str, Any]] = field(default_factory=list)
+    draws: list[dict[str, Any]] = field(default_factory=list)  # samples, by when they were there
+    slots: dict[int, int] = field(default_factory=dict)  # where the latest are kept: slot, number told
+    used: list[int] = field(default_factory=list)  # numbers told of samples that decisions followed from
     fields: dict[str, int] = field(default_factory=dict)  # events of the latest flats and darks
     fields_at: int = 0  # measurements told when flats were last taken
     mode: Literal["running", "paused", "stopped", "finished"] = "running"
@@ -70,6 +72,13 @@ class Ledger:
     def flats_due(self) -> bool:
         every = self.setup.flats_every
         return bool(every) and len(self.told) + len(self.outstanding) - self.fields_at >= every
+
+    def free_slot(self, count: int) -> int:
+        """Where new samples are kept: in place of the oldest, but for the latest two that were used."""
+        empty = next((slot for slot in range(count) if slot not in self.slots), None)
+        if empty is not None:
+            return empty
+        return min((told, slot) for slot, told in self.slots.items() if told not in self.used[-2:])[1]
 
     def of_key(self, key: str) -> list[Suggestion]:
         """What a request with this key was answered."""
@@ -148,7 +157,11 @@ class Ledger:
 
     def _drawn(self, content: dict[str, Any]) -> None:
         self.draws.append(content)
+        self.slots[content["slot"]] = content["told"]
         self.trouble = None
+
+    def _used(self, content: dict[str, Any]) -> None:
+        self.used.append(content["told"])
 
     def _trouble(self, content: dict[str, Any]) -> None:
         self.trouble = content

@@ -67,7 +67,9 @@ class Live:
                     if key is not None and (known := self.held.ledger.of_key(key)):
                         return known[0]
                     self.held.check_open()
-                    late, version = time.monotonic() >= deadline, self.held.version
+                    if late := time.monotonic() >= deadline:
+                        self.held.use_latest()
+                    version = self.held.version
                     choose = self._chooser(self.held.ledger, late, self._sampler.failed)
                 try:
                     chosen = choose()
@@ -155,12 +157,18 @@ class Live:
             raise Unusable(f"the stage read back {reached:g} degrees, {apart:.3g} from {one.angle:g}")
 
     def _await(self, snapshot: Snapshot, deadline: float) -> None:
-        """Waits for samples, for news, or for the deadline."""
+        """Takes samples that are ready, or waits for them, for news, or for the deadline."""
         with self._changed:
-            self._sampler.start(snapshot)
+            if self.held.use(snapshot.told):
+                return
+            self._draw(snapshot)
             version, wait = self.held.version, deadline - time.monotonic()
-            if wait > 0 and snapshot is not self._sampler.failed and snapshot.chosen_by is None:
+            if wait > 0 and snapshot is not self._sampler.failed:
                 self._changed.wait_for(lambda: version != self.held.version, wait)
+
+    def _draw(self, snapshot: Snapshot) -> None:
+        if snapshot.told not in self.held.ready:
+            self._sampler.start(snapshot)
 
     def _fields(self, kind: str, frames: np.ndarray) -> int:
         frames = self.held.detector.fields(frames)
@@ -174,7 +182,7 @@ class Live:
         self.held.look()
         self._changed.notify_all()
         if self.held.experiment.count_told and not self.held.ledger.over:
-            self._sampler.start(self.held.experiment.snapshot)
+            self._draw(self.held.experiment.snapshot)
 
     def _drawn(self, snapshot: Snapshot, outcome: Draws | BaseException) -> None:
         """Takes samples that were drawn in the background, or says what went wrong."""
@@ -183,7 +191,7 @@ class Live:
                 if isinstance(outcome, BaseException):
                     message = f"{type(outcome).__name__}: {outcome}"[:500]
                     self.held.log("trouble", {"told": snapshot.told, "message": message})
-                elif self.held.experiment.recent(snapshot.told) is snapshot:
+                else:
                     self.held.drawn(snapshot, outcome)
                 self._go_on()
             except OSError:
