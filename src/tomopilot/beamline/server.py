@@ -52,8 +52,8 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Serves until the process is interrupted."""
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """Serves an app until `should_exit`, or until the process is interrupted; nothing is logged of requests."""
     options: dict[str, Any] = {
         "http": Line,
         "ws": "none",
@@ -68,4 +68,4 @@ def serve(app: FastAPI, listening: socket.socket) -> None:
     }
     server = uvicorn.Server(uvicorn.Config(app, **options))
     app.state.closing = lambda: server.should_exit
-    server.run([listening])
+    return server

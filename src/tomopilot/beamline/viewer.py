@@ -16,6 +16,7 @@ from torch import Tensor
 from tomopilot.beamline.raw_view import Raw, raw_view
 from tomopilot.files.logbook import Event, Logbook, Wish
 from tomopilot.live.detector import Detector, Fields
+from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Ledger
 from tomopilot.live.record import ALIVE, BOOK, read_setup, slot_of
 from tomopilot.measure.stack import over_height
@@ -85,12 +86,12 @@ class Viewer:
             return _plain(self.ledger.state()) | {"alive": self.alive}
 
     def wish(self, wish: Wish) -> None:
-        """Leaves a wish for whoever holds the scan; raises ValueError where its key was another wish."""
+        """Leaves a wish for whoever holds the scan; raises `Refused` where its key was another wish."""
         with self._turn:
             self._book.wish(wish)
             kept = next(one for one in self._book.wishes() if one.key == wish.key)
         if kept != wish:
-            raise ValueError(f"the key {wish.key!r} was used for {kept.name!r} before; take a new one")
+            raise Refused("conflict", f"the key {wish.key!r} was another wish, {kept.name}; take a new key")
 
     def answer(self, key: str) -> dict[str, Any] | None:
         """What became of a wish, or None."""

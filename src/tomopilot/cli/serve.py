@@ -96,7 +96,7 @@ def _run(
 ) -> None:
     """Serves until the process is interrupted."""
     from tomopilot.beamline.security import TOKEN, Gate, token_of
-    from tomopilot.beamline.server import address_of, listen, names_of, serve
+    from tomopilot.beamline.server import address_of, listen, names_of, server_of
     from tomopilot.beamline.service import make_app
     from tomopilot.beamline.viewer import Viewer
 
@@ -106,4 +106,4 @@ def _run(
         gate = Gate(token, names_of(host) if allow_remote else frozenset(), allow_remote)
         typer.echo(f"open {address_of(listening)}/?token={token}")
         with suppress(KeyboardInterrupt):
-            serve(make_app(viewer, gate, live), listening)
+            server_of(make_app(viewer, gate, live)).run([listening])
