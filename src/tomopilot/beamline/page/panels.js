@@ -144,9 +144,10 @@ function showSpread(scan, unit, budget, end) {
 
 // fresh: events that are not in the log yet
 export function showLog(fresh, policy) {
-  const lines = fresh.slice(-SHOWN).map((one) => {
+  const said = fresh.map((one) => [one, words.line(one, policy)]).filter(([, line]) => line !== null);
+  const lines = said.slice(-SHOWN).map(([one, line]) => {
     const item = element("li", "", words.weight(one));
-    item.append(element("time", words.clock(one.at)), element("span", words.line(one, policy)));
+    item.append(element("time", words.clock(one.at)), element("span", line));
     item.title = `event ${one.number}`;
     return item;
   });

@@ -1,8 +1,8 @@
 // The numbered events of a scan, each once and in order, and signs of life.
 
 const KINDS = [
-  "begun", "flats", "darks", "suggested", "told", "quarantined", "failed", "drawn", "trouble", "alarm",
-  "wish", "finished",
+  "begun", "flats", "darks", "suggested", "told", "quarantined", "failed", "drawn", "used", "trouble",
+  "alarm", "wish", "finished",
 ];
 const STALE = 1500; // ms without a sign of life, so that it is seen within two seconds
 const SILENT = 6000; // ms, after which a connection is taken for dead

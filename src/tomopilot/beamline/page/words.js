@@ -77,7 +77,8 @@ const LINES = {
   finished: (content) => `Finished: ${content.reason}`,
 };
 
-export const line = (event, policy) => LINES[event.kind]?.(event.content, policy) ?? event.kind;
+// Null for what says nothing to people.
+export const line = (event, policy) => LINES[event.kind]?.(event.content, policy) ?? null;
 
 const LOUD = new Set(["quarantined", "failed", "trouble", "alarm"]);
 const QUIET = new Set(["suggested", "drawn"]);
