@@ -105,12 +105,15 @@ def asking(viewer: Viewer, work: Work, live: Live | None) -> APIRouter:
     async def wishes(wanted: Wanted) -> Response:
         """What an operator wishes, answered by whoever holds the scan: granted, or why not."""
         wish = Wish(wanted.key, wanted.name, {} if wanted.angle is None else {"angle": wanted.angle})
-        if not viewer.alive:
-            return problem(503, "unheld", "nobody holds the scan; start it again with `tomopilot resume`")
+        now = asyncio.get_running_loop().time
+        late = now() + WAIT
+        while live is None and not viewer.alive:
+            if now() > late:
+                return problem(503, "unheld", "nobody holds the scan; start it again with `tomopilot resume`")
+            await asyncio.sleep(LOOK)
         await work.quick(lambda: viewer.wish(wish))
-        late = asyncio.get_running_loop().time() + WAIT
         while (answer := await work.quick(lambda: viewer.answer(wish.key))) is None:
-            if asyncio.get_running_loop().time() > late:
+            if now() > late:
                 return problem(202, "waiting", "the scan has not answered yet; ask again with the same key")
             await asyncio.sleep(LOOK)
         return JSONResponse(answer)

@@ -14,18 +14,30 @@ SECONDS = 10  # that a header may take
 
 
 class Line(H11Protocol):
-    """A connection that is closed where its header takes too long, or, if too many wait, first of all."""
+    """A connection that is closed where a header takes too long, and first of all where too many are open."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
-        self.since = self.loop.time()
-        self.loop.call_later(SECONDS, self._lose_patience)
+        self._await_header()
         if len(self.connections) > MOST:
-            waiting = [line for line in self.connections if isinstance(line, Line) and line.cycle is None]
-            min(waiting, key=lambda line: line.since).transport.abort()
+            idle = [line for line in self.connections if isinstance(line, Line) and line.idle]
+            min(idle, key=lambda line: line.since).transport.abort()
 
-    def _lose_patience(self) -> None:
-        if self.cycle is None:
+    def on_response_complete(self) -> None:
+        self._await_header()
+        super().on_response_complete()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a header."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_header(self) -> None:
+        self.since = self.loop.time()
+        self.loop.call_later(SECONDS, self._lose_patience, self.since)
+
+    def _lose_patience(self, since: float) -> None:
+        if self.idle and since == self.since:
             self.transport.abort()
 
 
