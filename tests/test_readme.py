@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall(README.read_text())
+PAGES = [ROOT / "docs" / "live.md"]  # whose Python needs no files
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LIMIT = 1200  # seconds; a twentieth of it where nothing else runs
 
@@ -31,6 +33,11 @@ def test_readme_shows_python():
 def test_readme(number, tmp_path):
     """A block may use what the blocks above it made."""
     execute("\n".join(BLOCKS[: number + 1]), tmp_path, f"block {number} of README.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_page(page, tmp_path):
+    execute("\n".join(BLOCK.findall(page.read_text())), tmp_path, page.name)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -43,7 +43,7 @@ def drive(live, most=100, camera=CAMERA):
         except Refused as error:
             assert error.code == "over"
             break
-        expose(live, one, camera)
+        assert expose(live, one, camera)["accepted"]
         found.append(one)
     return found
 

@@ -1,0 +1,86 @@
+"""What a beamline waits for: seconds from telling a projection to the next angle, with overlap and without.
+
+    python benchmarks/live.py --sizes 128 512 --slices 1 64 --exposure 2 --out runs/latency
+
+Chip slices behind a simulated camera, prior chip-128 or chip-512, `scout:moments`, variance. With overlap the
+next angle is asked for while the present one is exposed; without it, after the present one was told. One
+process, its torch threads as the machine has them; every exposure takes `--exposure` seconds.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from tomopilot.files.images import read_images
+from tomopilot.live.live import hold
+from tomopilot.live.setup import Setup
+from tomopilot.simulate.camera import Camera
+
+SCALE = 0.01  # absorption of a pixel of metal
+
+
+def volume(size: int, slices: int) -> torch.Tensor:
+    """Chip slices (slices, size, size), magnified from 128 pixels where more are wanted."""
+    images = torch.stack([image.pixels for image in read_images("phantom:chip::0-3")])
+    images = torch.nn.functional.interpolate(images[:, None], size=size, mode="bilinear")[:, 0]
+    return images.repeat(-(-slices // len(images)), 1, 1)[:slices]
+
+
+def waits(size: int, slices: int, overlap: bool, exposure: float, budget: int) -> list[float]:
+    """Seconds that each angle after the opening was waited for."""
+    camera = Camera(volume(size, slices), SCALE)
+    setup = Setup(
+        columns=size, rows=slices, scale=SCALE, prior="chip-512" if size > 128 else "chip-128", budget=budget,
+        count=10, deadline=600.0,
+    )  # fmt: skip
+    found = []
+    with tempfile.TemporaryDirectory() as folder, hold(Path(folder), setup) as live:
+        live.flats(camera.flats())
+        one = live.suggest()
+        for number in range(1, budget):
+            if overlap:
+                begun = time.perf_counter()
+                following = live.suggest()
+                waited = max(0.0, time.perf_counter() - begun - exposure)
+                time.sleep(max(0.0, exposure - (time.perf_counter() - begun)))
+                live.tell(one.id, camera.frame(one.angle), one.angle)
+            else:
+                time.sleep(exposure)
+                frame, begun = camera.frame(one.angle), time.perf_counter()
+                live.tell(one.id, frame, one.angle)
+                following = live.suggest()
+                waited = time.perf_counter() - begun
+            if number >= setup.start:
+                found.append(waited)
+            one = following
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--slices", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--exposure", type=float, default=2.0)
+    parser.add_argument("--budget", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=Path("runs/latency"))
+    given = parser.parse_args()
+    rows = []
+    for size in given.sizes:
+        for slices in given.slices:
+            for overlap in (False, True):
+                found = waits(size, slices, overlap, given.exposure, given.budget)
+                row = {"size": size, "slices": slices, "overlap": overlap, "exposure": given.exposure}
+                row |= {"median": statistics.median(found), "longest": max(found), "angles": len(found)}
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "latency.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
