@@ -13,8 +13,8 @@ from tomopilot.beamline.security import problem
 from tomopilot.beamline.viewer import Viewer
 from tomopilot.beamline.work import Work
 from tomopilot.files.logbook import Wish
-from tomopilot.live.ledger import Suggestion
 from tomopilot.live.held import Refused
+from tomopilot.live.ledger import Suggestion
 from tomopilot.live.live import Live
 
 WAIT, LOOK = 1.0, 0.02  # seconds for an answer to a wish, and between two looks for it

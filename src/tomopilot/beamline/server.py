@@ -65,7 +65,7 @@ def address_of(listening: socket.socket) -> str:
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
-    """Serves an app until `should_exit`, or until the process is interrupted; nothing is logged of requests."""
+    """Serves an app until `should_exit`, or until it is interrupted; nothing is logged of requests."""
     options: dict[str, Any] = {
         "http": Line,
         "ws": "none",

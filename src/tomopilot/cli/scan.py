@@ -95,6 +95,8 @@ def resume(
     from tomopilot.live.record import BOOK
 
     if (run / BOOK).is_file():
+        if on is not None or workers is not None or as_json:
+            raise ValueError(f"{run} contains a live scan, which takes no options; use tomopilot serve --out")
         return serve(run)
     from tomopilot.scan.executors import executor
     from tomopilot.scan.follow import RECORD
