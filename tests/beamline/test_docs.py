@@ -21,25 +21,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 def test_the_lines_of_curl(tmp_path):
     begin, *blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert begin.startswith("TOKEN=") and len(blocks) == 5
-    for name, array in {
-        "darks": CAMERA.darks(),
-        "flats": CAMERA.flats(),
-        "frame": CAMERA.frame(0.02),
-    }.items():
+    arrays = {"darks": CAMERA.darks(), "flats": CAMERA.flats(), "frame": CAMERA.frame(0.02)}
+    for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
     with hold(tmp_path / "scan", SETUP) as live, listening(tmp_path / "scan", live) as url:
         environment = os.environ | {"TOKEN": TOKEN, "URL": url, "no_proxy": "127.0.0.1"}
-        done = [
-            subprocess.run(
-                ["sh", "-ec", block],
-                cwd=tmp_path,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-            for block in blocks
-        ]
+        how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
+        done = [subprocess.run(["sh", "-ec", block], **how).stdout for block in blocks]
     fields, asked, told, failed, last = done
     assert fields == '{"event":2}{"event":3}' and json.loads(asked)["angle"] == 0.0
     assert json.loads(told)["accepted"] and '"accepted":false' in failed

@@ -95,7 +95,9 @@ def test_other_names_are_refused(http, host):
         assert (answer.status_code, answer.json()["code"] if answer.content else "host") == (403, "host")
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.1:9000", "[::1]:8765"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.0.0.1:9000", "[::1]:8765", "[::1]", "127.0.0.1:99999"]
+)
 def test_names_of_this_machine(http, host):
     assert http.get("/api/state", headers={"Host": host}).status_code == 200
 
@@ -172,8 +174,9 @@ def test_the_token_is_kept_for_its_owner_alone(tmp_path):
 
 
 NAMES = [
-    "../service.py", "..%2fservice.py", "%2e%2e/%2e%2e/service.py", "..%5cservice.py", "/etc/passwd", "%2fetc%2fpasswd",
-    "page.js%00.png", "....//service.py", "link.js", "static", "~root", "page.js/../../service.py", "C:\\x", "%00",
+    "../service.py", "..%2fservice.py", "%2e%2e/%2e%2e/service.py", "..%5cservice.py", "/etc/passwd",
+    "%2fetc%2fpasswd", "page.js%00.png", "....//service.py", "link.js", "static", "~root",
+    "page.js/../../service.py", "C:\\x", "%00",
 ]  # fmt: skip
 
 

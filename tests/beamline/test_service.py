@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 
 import h5py
@@ -310,64 +310,74 @@ class Never(Executor):
         pass
 
 
-@pytest.mark.fault
-@pytest.mark.parametrize("asking", [1, SLOW])
-def test_stop_while_a_suggestion_is_computed(tmp_path, asking):
-    """Fault F18: also while as many wait for suggestions as may."""
-    with hold(tmp_path, replace(SETUP, deadline=120), Never) as live:
+@contextmanager
+def awaited(folder, count):
+    """A scan whose samples never come, and the answers to so many who ask for an angle meanwhile."""
+    with hold(folder, replace(SETUP, deadline=600), Never) as live:
         open_beam(live)
         for _ in range(SETUP.start):
             one = live.suggest()
             live.tell(one.id, CAMERA.frame(one.angle))
-        with listening(tmp_path, live) as url:
+        with listening(folder, live) as url:
             answers = []
 
             def ask():
-                answers.append(httpx.post(f"{url}/api/suggest", headers=BEARER, json={}, timeout=300))
+                answers.append(httpx.post(f"{url}/api/suggest", headers=BEARER, json={}, timeout=600))
 
-            threads = [threading.Thread(target=ask) for _ in range(asking)]
+            threads = [threading.Thread(target=ask) for _ in range(count)]
             for thread in threads:
                 thread.start()
-            time.sleep(0.5)
-            start = time.monotonic()
-            stop = httpx.post(f"{url}/api/wishes", headers=BEARER, json={"key": "s", "name": "stop"})
-            took = time.monotonic() - start
+            yield live, url, answers
             for thread in threads:
                 thread.join()
-            later = httpx.post(f"{url}/api/suggest", headers=BEARER, json={})
+
+
+def stop(url):
+    """Stops a scan; the seconds that this took."""
+    start = time.monotonic()
+    answer = httpx.post(f"{url}/api/wishes", headers=BEARER, json={"key": "s", "name": "stop"})
+    assert answer.json()["granted"]
+    return time.monotonic() - start
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("asking", [1, SLOW])
+def test_stop_while_a_suggestion_is_computed(tmp_path, asking):
+    """Fault F18: also while as many wait for suggestions as may; nothing is suggested afterwards."""
+    with awaited(tmp_path, asking) as (live, url, answers):
+        time.sleep(0.5)
+        took = stop(url)
+        assert took < 5
         print(f"STOP was acknowledged after {took:.2f} s, {asking} suggestions being computed")
-        assert stop.json()["granted"] and took < 5
-        assert [(one.status_code, one.json()["code"]) for one in (*answers, later)] == [(409, "over")] * (
-            asking + 1
-        )
+        later = httpx.post(f"{url}/api/suggest", headers=BEARER, json={})
         with pytest.raises(Refused, match="stopped"):
             live.suggest()
         assert len(live.held.ledger.suggestions) == SETUP.start
+    ends = [(one.status_code, one.json()["code"]) for one in (*answers, later)]
+    assert ends == [(409, "over")] * (asking + 1)
 
 
 def test_too_many_suggestions_at_once(tmp_path):
-    with hold(tmp_path, replace(SETUP, deadline=120), Never) as live:
-        open_beam(live)
-        for _ in range(SETUP.start):
-            one = live.suggest()
-            live.tell(one.id, CAMERA.frame(one.angle))
-        with listening(tmp_path, live) as url:
-            codes = []
+    with awaited(tmp_path, SLOW + 2) as (_, url, answers):
+        while len(answers) < 2:
+            time.sleep(0.05)
+        assert httpx.get(f"{url}/api/state", headers=BEARER).json()["mode"] == "running"
+        stop(url)
+    assert [one.json()["code"] for one in answers] == ["busy"] * 2 + ["over"] * SLOW
 
-            def ask():
-                answer = httpx.post(f"{url}/api/suggest", headers=BEARER, json={}, timeout=300)
-                codes.append(answer.json()["code"])
 
-            threads = [threading.Thread(target=ask) for _ in range(SLOW + 2)]
-            for thread in threads:
-                thread.start()
-            while len(codes) < 2:
-                time.sleep(0.05)
-            state = httpx.get(f"{url}/api/state", headers=BEARER).json()
-            httpx.post(f"{url}/api/wishes", headers=BEARER, json={"key": "s", "name": "stop"})
-            for thread in threads:
-                thread.join()
-    assert sorted(codes) == ["busy"] * 2 + ["over"] * SLOW and state["mode"] == "running"
+def test_a_record_that_cannot_be_read_is_stale(site, monkeypatch):
+    while not site.viewer.alive:
+        time.sleep(0.05)
+
+    def damaged(*_, **__):
+        raise OSError("live.db was changed or damaged")
+
+    monkeypatch.setattr(site.viewer._book, "events", damaged)
+    while site.viewer.alive:
+        time.sleep(0.05)
+    state = site.http.get("/api/state")
+    assert (state.status_code, state.json()["code"]) == (507, "disk")
 
 
 def test_suggestion_has_its_gain(site):

@@ -36,23 +36,25 @@ class Problem(BaseModel):
     message: str
 
 
-class Request_(BaseModel):
+class Body(BaseModel):
+    """What is sent as JSON; what is not known is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Asked(Request_):
+class Asked(Body):
     """A request for an angle; asked again with its key, it is answered the same."""
 
     key: Key | None = None
 
 
-class Failure(Request_):
+class Failure(Body):
     """Why an angle could not be measured."""
 
     reason: Annotated[str, Field(max_length=2000)]
 
 
-class Wanted(Request_):
+class Wanted(Body):
     """What an operator wishes; the same key twice is one wish."""
 
     key: Key

@@ -117,9 +117,10 @@ class Guard:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if not self.gate.knows(host):
             return problem(403, "host", "this service is not known by that name; use the address it printed")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return problem(403, "origin", "pages of other origins may not use this service")
-        cookie = f"tomopilot-{urlsplit(f'//{host}').port or 80}"  # cookies do not know ports
+        port = host.rpartition(":")[2]
+        cookie = f"tomopilot-{port if port.isdecimal() else 80}"  # cookies themselves do not know ports
         asked = request.query_params.get("token") if request.url.path == "/" else None
         if self.gate.admits(asked):
             answer = RedirectResponse("/", 303)

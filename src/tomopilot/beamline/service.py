@@ -24,6 +24,7 @@ from tomopilot.live.setup import Setup
 SMALL = 64 * 1024  # bytes of a body that is no array
 FIELDS = 64  # frames of flat or dark fields at once
 WORD = 8  # bytes of the largest number of a frame
+ERRORS = (HTTPException, RequestValidationError, Missing, Busy, ValueError, OSError, MemoryError, Exception)
 
 
 def make_app(viewer: Viewer, gate: Gate, live: Live | None = None) -> FastAPI:
@@ -33,9 +34,7 @@ def make_app(viewer: Viewer, gate: Gate, live: Live | None = None) -> FastAPI:
     async def looking(app: FastAPI) -> AsyncIterator[None]:
         async def look() -> None:
             while True:
-                with contextlib.suppress(
-                    OSError
-                ):  # a disk that cannot be read; the page shows the scan as stale
+                with contextlib.suppress(Exception):  # it is shown as stale, see `Viewer.alive`
                     await work.quick(viewer.refresh)
                 await asyncio.sleep(LOOK)
 
@@ -54,17 +53,7 @@ def make_app(viewer: Viewer, gate: Gate, live: Live | None = None) -> FastAPI:
     app.add_middleware(Guard, gate=gate, largest=lambda path: largest(viewer.setup, path))  # pyright: ignore[reportArgumentType]
     for router in (watching(viewer, work, live), showing(viewer, work), asking(viewer, work, live)):
         app.include_router(router)
-    for kind in (
-        HTTPException,
-        RequestValidationError,
-        Refused,
-        Missing,
-        Busy,
-        ValueError,
-        OSError,
-        MemoryError,
-        Exception,
-    ):
+    for kind in ERRORS:
         app.add_exception_handler(kind, _problem)
     return app
 

@@ -60,11 +60,12 @@ class Viewer:
 
     @property
     def alive(self) -> bool:
-        """Whether somebody holds the scan."""
+        """Whether somebody holds the scan, and its record could be read lately."""
         try:
-            return time.time() - (self.folder / ALIVE).stat().st_mtime < LATE
+            silent = time.time() - (self.folder / ALIVE).stat().st_mtime
         except OSError:
             return False
+        return max(silent, time.monotonic() - self._read) < LATE
 
     def about(self) -> dict[str, Any]:
         """The setup, and which detector rows the slices of its estimates are."""
@@ -78,6 +79,7 @@ class Viewer:
             for event in self._book.events(after=self.ledger.last):
                 self.ledger.apply([event])
                 self.events.append(event)
+            self._read = time.monotonic()
 
     def state(self) -> dict[str, Any]:
         """See `Ledger.state`."""

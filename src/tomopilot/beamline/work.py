@@ -18,6 +18,7 @@ class Work:
 
     def __init__(self) -> None:
         self._slow, self._quick = CapacityLimiter(SLOW), CapacityLimiter(QUICK)
+        self._going_on = 0  # of those that take long, also such that have no thread yet
 
     async def quick(self, call: Callable[[], T]) -> T:
         """What takes milliseconds."""
@@ -25,6 +26,10 @@ class Work:
 
     async def slow(self, call: Callable[[], T]) -> T:
         """What may take long; raises `Busy` where too much of that is going on."""
-        if not self._slow.available_tokens:
+        if self._going_on >= SLOW:
             raise Busy(f"{SLOW} requests that take long are being answered; ask again")
-        return await to_thread.run_sync(call, limiter=self._slow, abandon_on_cancel=True)
+        self._going_on += 1
+        try:
+            return await to_thread.run_sync(call, limiter=self._slow, abandon_on_cancel=True)
+        finally:
+            self._going_on -= 1

@@ -3,7 +3,8 @@
 import importlib.util
 import signal
 import sys
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,10 +101,19 @@ def _run(
     from tomopilot.beamline.service import make_app
     from tomopilot.beamline.viewer import Viewer
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     token = token_of(token_file or folder / TOKEN)
     with closing(Viewer(folder)) as viewer, listen(host, port) as listening:
         gate = Gate(token, names_of(host) if allow_remote else frozenset(), allow_remote)
         typer.echo(f"open {address_of(listening)}/?token={token}")
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), _ended_by_sigterm():
             server_of(make_app(viewer, gate, live)).run([listening])
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what is inside as the end of the program does, so that the scan is let go."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
