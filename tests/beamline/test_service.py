@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 
 import h5py
@@ -17,12 +17,13 @@ from live.conftest import CAMERA, SETUP, drive, open_beam
 from numpy.testing import assert_array_equal
 
 from tomopilot.beamline.raw_view import raw_view
+from tomopilot.beamline.viewer import Viewer, as_json
 from tomopilot.beamline.watching import STREAMS
 from tomopilot.beamline.work import SLOW
 from tomopilot.live.detector import Detector
 from tomopilot.live.held import Refused
 from tomopilot.live.live import hold
-from tomopilot.live.record import ALIVE, slot_of
+from tomopilot.live.record import ALIVE, begin, slot_of
 
 
 def wish(http, name, key=None, **content):
@@ -366,6 +367,27 @@ def test_too_many_suggestions_at_once(tmp_path):
     assert [one.json()["code"] for one in answers] == ["busy"] * 2 + ["over"] * SLOW
 
 
+def test_closing_waits_for_those_who_read(tmp_path):
+    """A connection that is closed under a reader takes the whole process down."""
+    begin(tmp_path, SETUP)
+    for _ in range(20):
+        viewer = Viewer(tmp_path)
+
+        def read(viewer=viewer):
+            with suppress(OSError):
+                while True:
+                    viewer.refresh()
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        viewer.close()
+        for thread in threads:
+            thread.join()
+        with pytest.raises(OSError, match="cannot be read"):
+            viewer.refresh()
+
+
 def test_a_record_that_cannot_be_read_is_stale(site, monkeypatch):
     while not site.viewer.alive:
         time.sleep(0.05)
@@ -388,6 +410,4 @@ def test_suggestion_has_its_gain(site):
 
 
 def test_numbers_that_json_does_not_know_become_null():
-    from tomopilot.beamline.viewer import as_json
-
     assert as_json({"a": [float("nan"), 1.5], "b": float("inf")}) == '{"a": [null, 1.5], "b": null}'

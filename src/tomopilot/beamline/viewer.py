@@ -125,9 +125,11 @@ class Viewer:
         return raw_view(Detector(self.setup), frames, fields, row)
 
     def close(self) -> None:
-        self._book.close()
-        if "_pictures" in self.__dict__:
-            self._pictures.close()
+        """Waits for those who read; nobody can afterwards."""
+        with self._turn, self._looking:
+            self._book.close()
+            if "_pictures" in self.__dict__:
+                self._pictures.close()
 
     @cached_property
     def _pictures(self) -> Logbook:
