@@ -25,7 +25,7 @@ let [stream, waiting, logged, armed] = [null, null, 0, null];
 
 function heard(event) {
   view.scan.apply(event);
-  if (event.kind === "wish") commands.heard(event.content);
+  if (event.kind === "wish") commands.heard({ ...event.content, event: event.number });
   soon();
 }
 

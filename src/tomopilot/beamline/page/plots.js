@@ -14,7 +14,7 @@ function plot(place, traces, layout) {
   const size = parseFloat(getComputedStyle(document.body).fontSize) - 2;
   const axis = {
     gridcolor: ink.line, linecolor: ink.soft, tickcolor: ink.soft, zeroline: false, automargin: true,
-    ticks: "outside", ticklen: 3, fixedrange: true, title: { standoff: 4 },
+    ticks: "outside", ticklen: 3, fixedrange: true, title: { standoff: 4, font: { size } },
   };
   const whole = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
@@ -35,7 +35,9 @@ function plot(place, traces, layout) {
 // all: degrees that can be reached; the others: degrees by what became of them
 export function angles(place, { all, taken, next, outstanding, failed, unusable }) {
   const ink = colours();
-  const half = all.every((angle) => angle >= 0 && angle <= 180);
+  const size = parseFloat(getComputedStyle(document.body).fontSize);
+  const first = [0, -90].find((start) => all.every((angle) => angle >= start && angle <= start + 180)); // of half a turn
+  const half = first !== undefined;
   const marks = (degrees, name, marker) => ({
     type: "scatterpolar", mode: "markers", name, theta: degrees, r: degrees.map(() => 1),
     marker: { size: 9, line: { width: 1.6 }, ...marker }, cliponaxis: false,
@@ -55,12 +57,13 @@ export function angles(place, { all, taken, next, outstanding, failed, unusable 
     marks(outstanding, "outstanding", { symbol: "diamond-open", color: ink.outstanding, size: 10 }),
     marks(next, "next", { symbol: "star-diamond", color: ink.next, size: 14, line: { width: 0 } }),
   ], {
-    margin: { l: 26, r: 26, t: 18, b: half ? 8 : 18 },
+    margin: { l: 2 * size, r: 2 * size, t: 1.6 * size, b: half ? 8 : 1.6 * size },
     polar: {
       sector: half ? [0, 180] : [0, 360], bgcolor: "rgba(0,0,0,0)",
       radialaxis: { visible: false, range: [0, 1.04], fixedrange: true },
       angularaxis: {
         gridcolor: ink.line, linecolor: ink.soft, tickcolor: ink.soft, ticksuffix: "°", dtick: 30, fixedrange: true,
+        rotation: half ? -first : 0,
       },
     },
   });

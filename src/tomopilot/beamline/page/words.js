@@ -50,7 +50,7 @@ const SIGNS = {
 
 export const alarmed = (alarm) =>
   `ALARM since projection ${alarm.at}: the samples do not fit the data (${SIGNS[alarm.by] ?? alarm.by}). ` +
-  "Another material, rotation axis or pixel size? Do not trust the estimate; finish uniformly or stop.";
+  "Another material, rotation axis or pixel size? Do not trust the estimate; an adaptive policy goes on in uniform order.";
 
 const LINES = {
   begun: () => "The scan began",
