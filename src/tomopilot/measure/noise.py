@@ -116,7 +116,7 @@ class Masked:
             raise ValueError(
                 f"masked bins are {self.bins!r}; expected whole numbers from 0, or true or false for each"
             )
-        places = {int(place) if bins.ndim == 1 else tuple(map(int, place)) for place in bins}
+        places = {tuple(place) if isinstance(place, list) else place for place in bins.tolist()}
         object.__setattr__(self, "bins", tuple(sorted(places)))
 
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:
