@@ -111,7 +111,7 @@ class Masked:
             bins = bins.nonzero()[0] if bins.ndim == 1 else np.argwhere(bins)
         if not bins.size:
             bins = np.zeros(0, int)
-        one_way = bins.ndim == 1 or (bins.ndim == 2 and bins.shape[1] == 2)
+        one_way = bins.ndim == 1 or (bins.ndim == 2 and bins.shape[-1] == 2)
         if not one_way or (bins.size and (bins.dtype.kind not in "iu" or bins.min() < 0)):
             raise ValueError(
                 f"masked bins are {self.bins!r}; expected whole numbers from 0, or true or false for each"
