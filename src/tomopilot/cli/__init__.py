@@ -7,6 +7,7 @@ import typer
 
 from tomopilot import __version__
 from tomopilot.cli.bench import bench
+from tomopilot.cli.export import export
 from tomopilot.cli.inspect import inspect
 from tomopilot.cli.prepare import prepare
 from tomopilot.cli.priors import priors
@@ -16,7 +17,9 @@ from tomopilot.cli.serve import serve, watch
 from tomopilot.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (simulate, compare, resume, serve, watch, reconstruct, inspect, prepare, train, bench, priors):
+for command in (
+    simulate, compare, resume, serve, watch, reconstruct, inspect, export, prepare, train, bench, priors,
+):  # fmt: skip
     app.command()(command)
 
 
