@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import stat
-import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -21,8 +20,6 @@ from starlette.testclient import TestClient
 import tomopilot
 from tomopilot.beamline import security, server
 from tomopilot.beamline.security import Gate, Guard, token_of
-from tomopilot.beamline.service import make_app
-from tomopilot.beamline.viewer import Viewer
 from tomopilot.live.live import hold
 from tomopilot.live.record import begin
 
@@ -359,13 +356,3 @@ def test_no_websocket_gets_in():
 
     asyncio.run(Guard(inner, Gate(TOKEN), lambda _: 0)({"type": "websocket", "path": "/"}, None, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
-
-
-def test_threads_are_left_alone(folder):
-    """A service that ends leaves no thread and no connection behind."""
-    before = threading.active_count()
-    with listening(folder) as url:
-        httpx.get(f"{url}/api/state", headers=BEARER)
-    assert threading.active_count() <= before + 1
-    with closing(Viewer(folder)) as viewer:
-        assert make_app(viewer, Gate(TOKEN)).docs_url is None
