@@ -119,7 +119,7 @@ class Detector:
         self.instrument, self.seconds, self.broken = instrument, seconds, []
         self.begun: list[float] = []  # angles
         self.watch: list[Any] = []  # called when an exposure begins
-        self._frame = np.zeros(1)
+        self._frame, self._exposing = np.zeros(1), False
 
     def trigger(self) -> Status:
         self.begun.append(self.instrument.angle)
@@ -127,10 +127,11 @@ class Detector:
             each()
         if self.broken:
             return self.broken.pop(0)()
-        status = Status()
+        assert not self._exposing, "it is exposing already"
+        status, self._exposing = Status(), True
 
         def expose() -> None:
-            self._frame = self.instrument.frame()
+            self._frame, self._exposing = self.instrument.frame(), False
             status.set_finished()
 
         threading.Timer(self.seconds, expose).start()

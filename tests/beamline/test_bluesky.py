@@ -221,6 +221,26 @@ def test_pauses_at_random_instants_change_nothing(engine, tmp_path, whole, kind)
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("kind", [Classic, Async])
+def test_an_exposure_that_was_interrupted_ends_before_it_is_repeated(engine, tmp_path, whole, kind):
+    with scan(tmp_path) as live:
+        beamline = kind(engine, tmp_path, exposure=0.3)
+
+        def pause():
+            while beamline.exposed < 3:
+                time.sleep(0.01)
+            engine.request_pause()
+
+        threading.Thread(target=pause).start()
+        with pytest.raises(RunEngineInterrupted):
+            engine(beamline.plan(live))
+        engine.resume()
+        assert beamline.exposed == 6 + 1
+        assert_same(told(live), whole)
+        assert len(live.held.ledger.suggestions) == 6
+
+
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Classic, Async])
 def test_fifty_pauses_change_nothing(engine, tmp_path, whole, kind):
