@@ -83,15 +83,16 @@ class Stage(SynAxis):
 
 
 class Toggle:
-    """A shutter, or a sample that goes in and out."""
+    """A shutter, or a sample that goes in and out; `positions` says what 1 and 0 are called."""
 
     parent = None
 
-    def __init__(self, name: str, instrument: Instrument, part: str) -> None:
+    def __init__(self, name: str, instrument: Instrument, part: str, positions: Any = None) -> None:
         self.name, self._instrument, self._part = name, instrument, part
+        self._positions = positions or {1: 1, 0: 0}
 
-    def set(self, value: int) -> Status:
-        setattr(self._instrument, self._part, value)
+    def set(self, value: Any) -> Status:
+        setattr(self._instrument, self._part, self._positions[value])
         return finished()
 
 
