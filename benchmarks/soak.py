@@ -138,7 +138,7 @@ def scan(out: Path, number: int, rng: random.Random, until: float, pause: float)
     url, token = f"http://127.0.0.1:{port}", folder / "token"
     while not token.exists():
         time.sleep(0.1)
-    client, watcher = Client(url, token), Watcher(url, token)
+    client, watcher = Client(url, token, patience=600.0), Watcher(url, token)
     told: dict[int, tuple[float, int]] = {}  # acknowledged: angle and event
     faults = dict.fromkeys(("kill", "twice", "spoiled", "failed", "paused", "forced", "exchanged"), 0)
     client.darks(view.darks())

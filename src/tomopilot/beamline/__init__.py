@@ -1,1 +1,1 @@
-"""Live scans driven by a control system."""
+"""A live scan to the outside: over HTTP, on a page, in plans of control systems."""

@@ -13,10 +13,14 @@ from tomopilot.cli.prepare import prepare
 from tomopilot.cli.priors import priors
 from tomopilot.cli.reconstruct import reconstruct
 from tomopilot.cli.scan import compare, resume, simulate
+from tomopilot.cli.serve import serve, watch
 from tomopilot.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (simulate, compare, resume, reconstruct, inspect, export, prepare, train, bench, priors):
+COMMANDS = (
+    simulate, compare, resume, serve, watch, export, reconstruct, inspect, prepare, train, bench, priors,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -25,6 +25,7 @@ from tomopilot.cli.options import (
     words,
 )
 from tomopilot.cli.origin import command_line, writable
+from tomopilot.cli.serve import serve
 from tomopilot.cli.terminal import bar, sentence, table_of_methods, table_of_steps
 
 Kind = Literal["simulate", "compare"]
@@ -82,15 +83,21 @@ def compare(
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="Folder of an interrupted simulate or compare.")],
+    run: Annotated[Path, typer.Argument(help="Folder of an interrupted simulate, compare or serve.")],
     on: On = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Continue an interrupted simulate or compare; nothing is measured twice.
+    """Continue an interrupted simulate, compare or serve; nothing is measured twice.
 
     Example: tomopilot resume runs/first
     """
+    from tomopilot.live.record import BOOK
+
+    if (run / BOOK).is_file():
+        if on is not None or workers is not None or as_json:
+            raise ValueError(f"{run} contains a live scan, which takes no options; use tomopilot serve --out")
+        return serve(run)
     from tomopilot.scan.executors import executor
     from tomopilot.scan.follow import RECORD
     from tomopilot.scan.lock import locked

@@ -115,6 +115,11 @@ class Detector:
         told = told if setup.rows > 1 else told[0]
         return Exposure(torch.from_numpy(told), self._noise(fields, mask[0]))
 
+    def faults(self, frame: np.ndarray, fields: Fields | None) -> dict[str, np.ndarray]:
+        """What is wrong with single values of a frame (rows, columns): where."""
+        taken = line_integrals_of(self._raw(frame, 0.0, fields, None), np.array([0]), slice(None))
+        return {what: bad if bad.ndim == 2 else bad[0] for what, bad in taken.faults.items()}
+
     def line_integrals(self, values: Tensor, angle: float) -> np.ndarray:
         """(rows, bins), of what the scan was told."""
         rows = values.cpu().numpy().reshape(self.setup.rows, -1)

@@ -149,7 +149,8 @@ class Live:
         self._closing.set()
         self._beat.join()
         self._sampler.close()
-        self.held.book.close()
+        with self._changed:  # a connection must not be closed while another thread reads or writes
+            self.held.book.close()
 
     def _check_reached(self, one: Suggestion, reached: float) -> None:
         apart = abs((reached - one.angle + 180) % 360 - 180)

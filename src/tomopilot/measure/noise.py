@@ -111,12 +111,12 @@ class Masked:
             bins = bins.nonzero()[0] if bins.ndim == 1 else np.argwhere(bins)
         if not bins.size:
             bins = np.zeros(0, int)
-        one_way = bins.ndim == 1 or (bins.ndim == 2 and bins.shape[1] == 2)
+        one_way = bins.ndim == 1 or (bins.ndim == 2 and bins.shape[-1] == 2)
         if not one_way or (bins.size and (bins.dtype.kind not in "iu" or bins.min() < 0)):
             raise ValueError(
                 f"masked bins are {self.bins!r}; expected whole numbers from 0, or true or false for each"
             )
-        places = {int(place) if bins.ndim == 1 else tuple(map(int, place)) for place in bins}
+        places = {tuple(place) if isinstance(place, list) else place for place in bins.tolist()}
         object.__setattr__(self, "bins", tuple(sorted(places)))
 
     def sample(self, clean: Inexact[Tensor, "*any"], *, rng: torch.Generator) -> Inexact[Tensor, "*any"]:

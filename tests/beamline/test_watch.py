@@ -1,0 +1,94 @@
+"""A viewer in a process of its own is killed again and again: the scan, and its readers, miss nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+from beamline.conftest import BEARER, TOKEN
+from live.conftest import CAMERA, SETUP, open_beam
+
+from tomopilot.beamline.server import listen
+from tomopilot.live.live import hold
+
+PATIENCE = 120  # seconds for a process to start
+
+
+def start(folder, port):
+    """A viewer of a scan."""
+    words = [sys.executable, "-m", "tomopilot", "watch", str(folder), "--port", str(port)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+class Reader(threading.Thread):
+    """Follows the events as a browser does: it comes back with the last number that it has seen."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.url, self.seen, self.beats, self.over = f"http://127.0.0.1:{port}", [], 0, False
+
+    def run(self):
+        while not self.over:
+            try:
+                self.read({"Last-Event-ID": str(self.seen[-1])} if self.seen else {})
+            except httpx.HTTPError:
+                time.sleep(0.1)
+
+    def read(self, headers):
+        with httpx.stream("GET", f"{self.url}/api/events", headers=BEARER | headers, timeout=5) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("id: "):
+                    self.seen.append(int(line.removeprefix("id: ")))
+                self.beats += line.startswith("data: ") and "alive" in json.loads(line.removeprefix("data: "))
+                if self.over:
+                    return
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline, "the viewer does not answer"
+        time.sleep(0.05)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_the_viewer_is_killed_while_a_scan_runs(tmp_path, kills):
+    """Fault F2: no event is missing, none comes twice, and the scan never notices."""
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(TOKEN)
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    with hold(tmp_path, SETUP) as live:
+        open_beam(live)
+        viewer, reader = start(tmp_path, port), Reader(port)
+        reader.start()
+        for _ in range(kills):
+            before = reader.beats
+            wait_for(lambda before=before: reader.beats > before, viewer)
+            one = live.suggest()
+            os.kill(viewer.pid, signal.SIGKILL)
+            live.fail(one.id, "killed") if len(live.held.ledger.told) > 5 else live.tell(
+                one.id, CAMERA.frame(one.angle)
+            )
+            viewer.communicate()
+            viewer = start(tmp_path, port)
+        last = live.held.ledger.last
+        wait_for(lambda: reader.seen and reader.seen[-1] >= last, viewer)
+        stop = httpx.post(f"{reader.url}/api/wishes", headers=BEARER, json={"key": "s", "name": "stop"})
+        reader.over = True
+        viewer.terminate()
+        out, _ = viewer.communicate()
+        assert stop.json()["granted"] and live.state()["mode"] == "stopped"
+        assert viewer.returncode == 0 and TOKEN in out and "Traceback" not in out, out
+        recorded = [event.number for event in live.held.book.events()]
+        reader.join()
+    assert reader.seen == [*range(1, len(reader.seen) + 1)] and last <= len(reader.seen) <= len(recorded)
+    print(f"{kills} kills of the viewer: {len(reader.seen)} events, none missing, none twice")
