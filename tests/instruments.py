@@ -83,15 +83,16 @@ class Stage(SynAxis):
 
 
 class Toggle:
-    """A shutter, or a sample that goes in and out."""
+    """A shutter, or a sample that goes in and out; `positions` says what 1 and 0 are called."""
 
     parent = None
 
-    def __init__(self, name: str, instrument: Instrument, part: str) -> None:
+    def __init__(self, name: str, instrument: Instrument, part: str, positions: Any = None) -> None:
         self.name, self._instrument, self._part = name, instrument, part
+        self._positions = positions or {1: 1, 0: 0}
 
-    def set(self, value: int) -> Status:
-        setattr(self._instrument, self._part, value)
+    def set(self, value: Any) -> Status:
+        setattr(self._instrument, self._part, self._positions[value])
         return finished()
 
 
@@ -119,7 +120,7 @@ class Detector:
         self.instrument, self.seconds, self.broken = instrument, seconds, []
         self.begun: list[float] = []  # angles
         self.watch: list[Any] = []  # called when an exposure begins
-        self._frame = np.zeros(1)
+        self._frame, self._exposing = np.zeros(1), False
 
     def trigger(self) -> Status:
         self.begun.append(self.instrument.angle)
@@ -127,10 +128,11 @@ class Detector:
             each()
         if self.broken:
             return self.broken.pop(0)()
-        status = Status()
+        assert not self._exposing, "it is exposing already"
+        status, self._exposing = Status(), True
 
         def expose() -> None:
-            self._frame = self.instrument.frame()
+            self._frame, self._exposing = self.instrument.frame(), False
             status.set_finished()
 
         threading.Timer(self.seconds, expose).start()

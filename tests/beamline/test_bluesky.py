@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import re
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ from tomopilot.beamline.bluesky import Switch, adaptive_scan
 from tomopilot.beamline.documents import Place
 from tomopilot.files.logbook import Wish
 from tomopilot.live.live import hold
+from tomopilot.raw.door import read_measured
 
 FIELDS = 2  # flats and darks
 
@@ -221,6 +224,26 @@ def test_pauses_at_random_instants_change_nothing(engine, tmp_path, whole, kind)
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("kind", [Classic, Async])
+def test_an_exposure_that_was_interrupted_ends_before_it_is_repeated(engine, tmp_path, whole, kind):
+    with scan(tmp_path) as live:
+        beamline = kind(engine, tmp_path, exposure=0.3)
+
+        def pause():
+            while beamline.exposed < 3:
+                time.sleep(0.01)
+            engine.request_pause()
+
+        threading.Thread(target=pause).start()
+        with pytest.raises(RunEngineInterrupted):
+            engine(beamline.plan(live))
+        engine.resume()
+        assert beamline.exposed == 6 + 1
+        assert_same(told(live), whole)
+        assert len(live.held.ledger.suggestions) == 6
+
+
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Classic, Async])
 def test_fifty_pauses_change_nothing(engine, tmp_path, whole, kind):
@@ -287,16 +310,10 @@ def test_a_device_that_fails_costs_one_attempt(engine, tmp_path, where, fault):
     answers = {"timeout": lambda: Status(timeout=0.05), "failure": failed, "exception": raises}
     with scan(tmp_path) as live:
         beamline = Classic(engine, tmp_path)
-        # the third projection, or the move to it
-        device = beamline.detector if where == "detector" else beamline.stage
-        if where == "detector":
-            beamline.detector.watch.append(
-                lambda: device.broken.append(answers[fault]) if beamline.exposed == 3 else None
-            )
-        else:
-            beamline.detector.watch.append(
-                lambda: device.broken.append(answers[fault]) if beamline.exposed == 2 else None
-            )
+        device, number = (beamline.detector, 3) if where == "detector" else (beamline.stage, 2)  # the third
+        beamline.detector.watch.append(
+            lambda: device.broken.append(answers[fault]) if beamline.exposed == number else None
+        )
         result = engine(beamline.plan(live))
         fates = [one.fate for one in live.held.ledger.suggestions.values()]
         (lost,) = [one for one in live.held.ledger.suggestions.values() if one.fate == "failed"]
@@ -309,13 +326,15 @@ def test_a_device_that_fails_costs_one_attempt(engine, tmp_path, where, fault):
 
 
 @pytest.mark.fault
-def test_a_device_that_never_answers_is_given_up(engine, tmp_path):
+@pytest.mark.parametrize("where", ["detector", "stage"])
+def test_a_device_that_never_answers_is_given_up(engine, tmp_path, where):
     with scan(tmp_path) as live:
         beamline = Classic(engine, tmp_path)
+        device, number = (beamline.detector, 3) if where == "detector" else (beamline.stage, 2)
         beamline.detector.watch.append(
-            lambda: beamline.stage.broken.append(Status) if beamline.exposed == 2 else None
+            lambda: device.broken.append(Status) if beamline.exposed == number else None
         )
-        engine(beamline.plan(live, timeout=2.0))
+        engine(beamline.plan(live, timeout=1.0))
         (lost,) = [one for one in live.held.ledger.suggestions.values() if one.fate == "failed"]
         assert live.state()["measured"] == 6
     assert "Timeout" in lost.answer["reason"]
@@ -524,6 +543,8 @@ def test_frames_of_another_shape_end_the_run(engine, tmp_path):
 def test_what_is_missing_is_said_at_once(engine, tmp_path):
     with scan(tmp_path) as live:
         beamline = Classic(engine, tmp_path)
+        with pytest.raises(ValueError, match="monitor has no trigger"):
+            adaptive_scan(live, beamline.stage, Monitor(beamline.instrument))
         for options, words in (
             ({"shutter": None}, "2 dark fields need a shutter"),
             ({"sample": None}, "2 flat fields need the sample out of the beam"),
@@ -532,3 +553,33 @@ def test_what_is_missing_is_said_at_once(engine, tmp_path):
         ):
             with pytest.raises(ValueError, match=words):
                 beamline.plan(live, **options)
+
+
+def test_the_page_runs_as_it_is_printed(tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "bluesky.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    entries = {
+        "rows": ROWS,
+        "columns": COLUMNS,
+        "angles": 36,
+        "scale": 0.02,
+        "count": 3,
+        "start": 2,
+        "budget": 6,
+    }
+    lines = [f"{name} = {value}" for name, value in entries.items()]
+    (tmp_path / "scan.toml").write_text("\n".join([*lines, f'posterior = "{small_setup().posterior}"']))
+    monkeypatch.chdir(tmp_path)
+    instrument = Instrument()
+    devices = {
+        "rotation": Stage(instrument),
+        "camera": Detector(instrument),
+        "shutter": Toggle("shutter", instrument, "open", {"Open": 1, "Closed": 0}),
+        "translation": Toggle("translation", instrument, "inside", {0.0: 1, 25.0: 0}),
+        "ion_chamber": Monitor(instrument),
+    }
+    exec(code, devices)
+    raw = read_measured("runs/chip/scan.nxs")
+    assert [len(raw.darks), len(raw.flats), len(raw.projections)] == [10, 20, 6]
+    for angle, frame in zip(np.rad2deg(raw.angles), raw.projections.read(), strict=True):
+        np.testing.assert_array_equal(frame, instrument.camera.frame(round(float(angle), 4)))

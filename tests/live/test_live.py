@@ -1,6 +1,8 @@
 """The verbs of a live scan: what is suggested, told and answered."""
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations
 
@@ -262,3 +264,16 @@ def test_counts_need_flats(tmp_path, setup, camera):
         assert live.state()["outstanding"][0]["id"] == one.id
         open_beam(live)
         assert expose(live, one)["accepted"]
+
+
+def test_closing_ends_who_waits_for_a_suggestion(tmp_path, setup, monkeypatch):
+    with ThreadPoolExecutor() as pool:
+        with hold(tmp_path, replace(setup, start=0, deadline=600.0)) as live:
+            open_beam(live)
+            monkeypatch.setattr(live._sampler, "start", lambda snapshot: None)  # samples never come
+            waiting = pool.submit(live.suggest)
+            time.sleep(0.2)
+            assert not waiting.done()
+        with pytest.raises(Refused) as refused:
+            waiting.result(timeout=60)
+    assert refused.value.code == "closed"

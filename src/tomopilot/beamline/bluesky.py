@@ -58,11 +58,10 @@ def adaptive_scan(
     A move or an exposure that fails is reported to the scan, which goes on; five in a row end the run.
     Raises ValueError where the fields cannot be taken, or the stage refuses angles that may be suggested.
     """
-    if not live.setup.counts:
-        flats = darks = 0
-    _check(live, shutter, sample, monitor, flats, darks, sweep)
-    devices = Devices(live, stage, detector, monitor, shutter, sample, timeout)
-    scan = _Scan(live, devices, flats, darks, sweep, overlap)
+    if sweep < 1:
+        raise ValueError(f"sweep is {sweep}; expected 1 or more suggestions")
+    devices = Devices(live, stage, detector, monitor, shutter, sample, flats, darks, timeout)
+    scan = _Scan(live, devices, sweep, overlap)
 
     @bpp.subs_decorator(devices.documents)
     @bpp.stage_decorator(devices.staged)
@@ -83,7 +82,8 @@ def adaptive_scan(
 
 def metadata(live: Live, detector: Any, stage: Any) -> dict[str, Any]:
     """Of a run: what decides, and by which prior."""
-    card = read_card(folder_of(live.setup.prior)) if live.setup.prior else {}
+    prior = live.setup.plan().methods[0].prior
+    card = read_card(folder_of(prior)) if prior else {}
     return {
         "plan_name": "adaptive_scan",
         "detectors": [detector.name],
@@ -100,11 +100,9 @@ def metadata(live: Live, detector: Any, stage: Any) -> dict[str, Any]:
 class _Scan:
     """What is asked and told in one run."""
 
-    def __init__(
-        self, live: Live, devices: Devices, flats: int, darks: int, sweep: int, overlap: bool
-    ) -> None:
+    def __init__(self, live: Live, devices: Devices, sweep: int, overlap: bool) -> None:
         self.live, self.devices, self.workers = live, devices, Workers()
-        self.flats, self.darks, self.sweep, self.overlap = flats, darks, sweep, overlap
+        self.sweep, self.overlap = sweep, overlap
         self.untold: list[tuple[Suggestion, Shot]] = []
         self.open_beam = 1.0  # what the monitor read for the flat fields
         self.failures = 0  # in a row
@@ -144,7 +142,7 @@ class _Scan:
     def _ask(self) -> list[Suggestion]:
         """The next suggestions; raises `Refused` where there is none."""
         asked = [self.live.suggest()]
-        with suppress(Refused):
+        with suppress(Refused, OSError):
             while len(asked) < self.sweep:
                 asked.append(self.live.suggest())
         return asked
@@ -170,7 +168,7 @@ class _Scan:
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}"
             yield from checkpoint()  # what failed is not repeated
-            yield from self.workers.call(self.live.fail, one.id, reason)
+            yield from self.workers.call(self._failed, one, reason)
             self._count(reason)
         else:
             self.at = one.angle
@@ -178,14 +176,15 @@ class _Scan:
 
     def _take_fields(self) -> MsgGenerator[None]:
         """Dark fields, then the flat fields that they are subtracted from."""
-        if self.darks:
-            shots = yield from self.devices.darks(self.darks)
+        if self.devices.darks:
+            shots = yield from self.devices.take_darks()
             yield from self.workers.call(_give, self.live.darks, shots)
-        if self.flats:
-            shots = yield from self.devices.flats(self.flats)
+        if self.devices.flats:
+            shots = yield from self.devices.take_flats()
             if self.devices.monitor is not None:
                 self.open_beam = mean_monitor(self.devices.monitor.name, shots)
             yield from self.workers.call(_give, self.live.flats, shots)
+        yield from self.devices.go_back()
 
     def _tell_all(self) -> MsgGenerator[None]:
         while self.untold:
@@ -201,10 +200,14 @@ class _Scan:
         monitor = None if shot.monitor is None else shot.monitor / self.open_beam
         try:
             return self.live.tell(one.id, shot.frame(), shot.angle, monitor)
-        except Refused as error:  # somebody else has answered it
-            return {"accepted": False, "reason": str(error)}
         except ValueError as error:
-            return self.live.fail(one.id, str(error))
+            return self._failed(one, str(error))
+
+    def _failed(self, one: Suggestion, reason: str) -> dict[str, Any]:
+        try:
+            return self.live.fail(one.id, reason)
+        except Refused as error:  # somebody else has told it
+            return {"accepted": False, "reason": str(error)}
 
     def _count(self, reason: str) -> None:
         log.warning("an exposure failed: %s", reason)
@@ -215,30 +218,3 @@ class _Scan:
 
 def _give(take: Callable[[np.ndarray], int], shots: Sequence[Shot]) -> int:
     return take(np.stack([shot.frame() for shot in shots]))
-
-
-def _check(
-    live: Live,
-    shutter: Switch | None,
-    sample: Switch | None,
-    monitor: Any,
-    flats: int,
-    darks: int,
-    sweep: int,
-) -> None:
-    if darks and shutter is None:
-        raise ValueError(
-            f"{darks} dark fields need a shutter that closes: give shutter=Switch(device, open, closed), "
-            "or darks=0 where the detector reads 0 without beam"
-        )
-    if flats and sample is None:
-        raise ValueError(
-            f"{flats} flat fields need the sample out of the beam: give sample=Switch(device, inside, "
-            "outside), or flats=0 once the scan was given others"
-        )
-    if live.setup.counts and not flats and "flats" not in live.held.ledger.fields:
-        raise ValueError("the setup expects counts, which need flat fields; take some, as with flats=10")
-    if monitor is not None and not flats:
-        raise ValueError("a beam monitor is compared with its reading for flat fields; take some: flats=10")
-    if sweep < 1:
-        raise ValueError(f"sweep is {sweep}; expected 1 or more suggestions")

@@ -47,14 +47,20 @@ class Devices:
     monitor: Any = None
     shutter: Switch | None = None
     sample: Switch | None = None
+    flats: int = 0
+    darks: int = 0
     timeout: float | None = None  # seconds of one move or exposure
     shots: dict[int, Shot] = field(default_factory=dict)  # by number of the exposure
 
     def __post_init__(self) -> None:
         setup, monitor = self.live.setup, None if self.monitor is None else self.monitor.name
+        if not setup.counts:
+            self.flats = self.darks = 0
+        self._check()
         shape = (setup.rows, setup.columns)
         self.documents = Documents(self.stage.name, self.detector.name, monitor, shape, self._take)
-        self.camera, self.label = Exposing(self.detector, self.documents.resources), Label()
+        self.camera = Exposing(self.detector, self.documents.resources, self.timeout)
+        self.label = Label()
 
     @property
     def staged(self) -> list[Any]:
@@ -86,17 +92,24 @@ class Devices:
         yield from bps.mv(self.stage, one.angle, timeout=self.timeout)
         return (yield from self.expose("primary", one))
 
-    def darks(self, count: int) -> MsgGenerator[list[Shot]]:
-        """Dark fields; the shutter is open afterwards."""
+    def take_darks(self) -> MsgGenerator[list[Shot]]:
+        """Dark fields; the shutter is closed afterwards."""
         assert self.shutter is not None
-        return (yield from self._beside(self.shutter, "darks", count))
+        yield from self._move(self.shutter, self.shutter.other)
+        return (yield from self._series("darks", self.darks))
 
-    def flats(self, count: int) -> MsgGenerator[list[Shot]]:
-        """Flat fields; the sample is in the beam afterwards."""
+    def take_flats(self) -> MsgGenerator[list[Shot]]:
+        """Flat fields; the sample is out of the beam afterwards."""
         assert self.sample is not None
         if self.shutter is not None:
-            yield from self._switch(self.shutter, self.shutter.usual)
-        return (yield from self._beside(self.sample, "flats", count))
+            yield from self._move(self.shutter, self.shutter.usual)
+        yield from self._move(self.sample, self.sample.other)
+        return (yield from self._series("flats", self.flats))
+
+    def go_back(self) -> MsgGenerator[None]:
+        """The sample is in the open beam."""
+        for switch in filter(None, (self.sample, self.shutter)):
+            yield from self._move(switch, switch.usual)
 
     def expose(self, stream: str, one: Suggestion | None = None) -> MsgGenerator[Shot]:
         """One exposure. Until its last checkpoint it is repeated after an interruption, as the same one."""
@@ -110,15 +123,13 @@ class Devices:
             raise Unfit(f"the exposure left no event of {self.detector.name} and {self.stage.name}")
         return self.shots.pop(number)
 
-    def _beside(self, switch: Switch, stream: str, count: int) -> MsgGenerator[list[Shot]]:
+    def _series(self, stream: str, count: int) -> MsgGenerator[list[Shot]]:
         shots = []
-        yield from self._switch(switch, switch.other)
         for _ in range(count):
             shots.append((yield from self.expose(stream)))
-        yield from self._switch(switch, switch.usual)
         return shots
 
-    def _switch(self, switch: Switch, position: Any) -> MsgGenerator[None]:
+    def _move(self, switch: Switch, position: Any) -> MsgGenerator[None]:
         yield from bps.checkpoint()
         yield from bps.mv(switch.device, position, timeout=self.timeout)
 
@@ -141,6 +152,29 @@ class Devices:
 
     def _take(self, event: Mapping[str, Any], shot: Shot) -> None:
         self.shots[event["data"]["exposure"]] = shot
+
+    def _check(self) -> None:
+        """Raises ValueError where something is missing."""
+        if not hasattr(self.detector, "trigger"):
+            raise ValueError(
+                f"{self.detector.name} has no trigger; give a device that exposes when it is triggered"
+            )
+        if self.darks and self.shutter is None:
+            raise ValueError(
+                f"{self.darks} dark fields need a shutter that closes: give shutter=Switch(device, open, "
+                "closed), or darks=0 where the detector reads 0 without beam"
+            )
+        if self.flats and self.sample is None:
+            raise ValueError(
+                f"{self.flats} flat fields need the sample out of the beam: give sample=Switch(device, "
+                "inside, outside), or flats=0 once the scan was given others"
+            )
+        if self.live.setup.counts and not self.flats and "flats" not in self.live.held.ledger.fields:
+            raise ValueError("the setup expects counts, which need flat fields; take some, as with flats=10")
+        if self.monitor is not None and not self.flats:
+            raise ValueError(
+                "a beam monitor is compared with its reading for flat fields; take some: flats=10"
+            )
 
 
 def mean_monitor(name: str, shots: Sequence[Shot]) -> float:

@@ -16,13 +16,16 @@ class Exposing:
     Where a run is paused or suspended, its latest messages are repeated: a frame of the first attempt may be
     written already, and a detector may still be exposing it. Documents of a frame that was repeated are
     left out; a file is announced until it is known.
+
+    known: uids of stream resources that were emitted
+    timeout: seconds after which an exposure counts as over; None: never
     """
 
-    def __init__(self, device: Any, known: Container[str]) -> None:
-        """known: uids of stream resources that were emitted"""
+    def __init__(self, device: Any, known: Container[str], timeout: float | None = None) -> None:
         self.device, self.parent, self._known = device, getattr(device, "parent", None), known
         self._resources: dict[str, Any] = {}
         self._status: Status | None = None
+        self._timeout, self._begun = timeout, 0.0
 
     @property
     def name(self) -> str:
@@ -35,9 +38,12 @@ class Exposing:
     @property
     def busy(self) -> bool:
         """Whether an exposure is going on."""
-        return self._status is not None and not self._status.done
+        if self._status is None or self._status.done:
+            return False
+        return self._timeout is None or time.monotonic() < self._begun + self._timeout
 
     def trigger(self) -> Status:
+        self._begun = time.monotonic()
         status = self._status = self.device.trigger()
         return status
 

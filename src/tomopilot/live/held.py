@@ -29,7 +29,7 @@ class Refused(ValueError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.code = code  # paused, over, unknown, conflict
+        self.code = code  # paused, over, unknown, conflict, closed
 
 
 class Held:

@@ -58,12 +58,14 @@ class Live:
     def suggest(self, key: str | None = None) -> Suggestion:
         """The next angle to expose, within the deadline of the setup; asked again with a key, the same.
 
-        It stays outstanding until it is told or failed. Raises `Refused`: paused, or over.
+        It stays outstanding until it is told or failed. Raises `Refused`: paused, over, or closed meanwhile.
         """
         deadline = time.monotonic() + self.setup.deadline
         with self._turn:
             while True:
                 with self._changed:
+                    if self._closing.is_set():
+                        raise Refused("closed", "the scan was closed here; hold it again")
                     if key is not None and (known := self.held.ledger.of_key(key)):
                         return known[0]
                     self.held.check_open()
@@ -147,6 +149,8 @@ class Live:
     def close(self) -> None:
         """Ends the threads; the record stays as it is."""
         self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
         self._beat.join()
         self._sampler.close()
         with self._changed:  # a connection must not be closed while another thread reads or writes
@@ -165,7 +169,7 @@ class Live:
             version, wait = self.held.version, deadline - time.monotonic()
             self._draw(snapshot)  # perhaps at once
             if wait > 0 and snapshot is not self._sampler.failed:
-                self._changed.wait_for(lambda: version != self.held.version, wait)
+                self._changed.wait_for(lambda: version != self.held.version or self._closing.is_set(), wait)
 
     def _draw(self, snapshot: Snapshot) -> None:
         if snapshot.told not in self.held.ready:
