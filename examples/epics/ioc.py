@@ -109,9 +109,7 @@ def main() -> None:
     Beamline(camera, given.speed, given.exposure)
     builder.LoadDatabase()
     softioc.iocInit(dispatcher, enable_pva=False)
-    print(
-        f"{given.prefix} serves {camera.shape[0]} x {camera.shape[1]} pixels on 127.0.0.1", flush=True
-    )
+    print(f"{given.prefix} serves {camera.shape[0]} x {camera.shape[1]} pixels on 127.0.0.1", flush=True)
     dispatcher.wait_for_quit()
 
 
