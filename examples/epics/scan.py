@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated as A
 
-# Before EPICS is loaded: it looks on this machine only. The IOC takes the same ports.
+# Before EPICS is loaded: it looks on this machine only, at ports of this process. The IOC is told the same.
 os.environ.update({
-    "EPICS_CA_SERVER_PORT": os.environ.get("EPICS_CA_SERVER_PORT", "25064"),
-    "EPICS_CA_REPEATER_PORT": os.environ.get("EPICS_CA_REPEATER_PORT", "25065"),
+    "EPICS_CA_SERVER_PORT": str(20_000 + os.getpid() % 5_000),
+    "EPICS_CA_REPEATER_PORT": str(26_000 + os.getpid() % 5_000),
     "EPICS_CA_ADDR_LIST": "127.0.0.1", "EPICS_CA_AUTO_ADDR_LIST": "NO",
     "EPICS_CA_MAX_ARRAY_BYTES": "100000000",
 })  # fmt: skip

@@ -50,7 +50,8 @@ def test_a_scan_of_a_real_chip_by_the_prior(tmp_path, data_folder):
 def test_the_ioc_listens_on_this_machine_only():
     ioc = Path(__file__).resolve().parents[2] / "examples" / "epics" / "ioc.py"
     command = [sys.executable, str(ioc), "--rows", "1", "--columns", "8"]
-    ports = {"EPICS_CA_SERVER_PORT": "25111", "EPICS_CA_REPEATER_PORT": "25112"}
+    port = 20_000 + os.getpid() % 5_000
+    ports = {"EPICS_CA_SERVER_PORT": str(port), "EPICS_CA_REPEATER_PORT": str(port + 6_000)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | ports) as process:
         assert any("serves" in line for line in process.stdout)
         folder = Path(f"/proc/{process.pid}/fd")
@@ -58,4 +59,4 @@ def test_the_ioc_listens_on_this_machine_only():
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         listening = {line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in own}
         process.terminate()
-    assert listening == {f"0100007F:{25111:04X}"}  # 127.0.0.1
+    assert listening == {f"0100007F:{port:04X}"}  # 127.0.0.1
