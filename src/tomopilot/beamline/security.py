@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tomopilot.disk import PARTIAL
+
 TOKEN = "token"  # file in the folder of a scan
 WHOLE = re.compile(r"[\w-]{32,200}", re.ASCII)  # what a token looks like
 PATIENCE = 30.0  # seconds that a body may take, and one more for each megabyte of its limit
@@ -37,10 +39,11 @@ def token_of(path: Path) -> str:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        token = secrets.token_urlsafe()
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(file, "w") as kept:
+        token, partial = secrets.token_urlsafe(), path.with_name(path.name + PARTIAL)
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as kept:
             kept.write(token)
+        os.replace(partial, path)  # whoever waits for the file finds a whole token
         return token
     with open(file) as kept:
         if os.fstat(file).st_mode & 0o077:
