@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tomopilot.design.trust import Alarm, Raised, Strangeness, Watch, surprise
+from tomopilot.design.trust import Alarm, Raised, Strangeness, Trust, Watch, surprise
 from tomopilot.records import Told
 
 BINS = 200
@@ -134,3 +134,14 @@ def test_either_alarm_of_a_watch_may_be_missing():
     deaf = Watch(strangeness=ALARM, strange=STRANGE)
     assert deaf(told(LOUD, FAR)) == Raised(3, "strangeness") and deaf(told(LOUD, NEAR)) is None
     assert Watch()(told(LOUD, FAR)) is None
+
+
+def test_nothing_is_judged_while_a_scan_is_opened():
+    scan = told([9.0] * 5, [None] * 5)
+    assert Watch(ALARM)(scan).at == 2 and Watch(ALARM, since=2)(scan).at == 4
+    assert Watch(strange=STRANGE, since=2).seen(told(LOUD, FAR))[:2] == [None, None]
+    assert (
+        Trust.from_card({"trust": {"alarm": {"scout": {"drift": 0.2, "threshold": 1}}}})
+        .watch("scout", "")
+        .since
+    )

@@ -408,7 +408,7 @@ def test_an_alarm_makes_the_rest_uniform(tmp_path, setup):
         found = drive(live, 5)
         state = live.state()
     assert state["alarm"]["by"] == "surprise" and state["alarm"]["at"] == 4
-    assert [one.gain is not None for one in found] == [False, False, True, True, False]
+    assert [one.by for one in found] == [*["variance"] * 4, "uniform"] and found[-1].why == "alarm"
     with hold(tmp_path) as live:
         assert live.state()["alarm"] == state["alarm"]
-        assert all(one.gain is None for one in drive(watched(live)))
+        assert {one.by for one in drive(watched(live))} == {"uniform"}

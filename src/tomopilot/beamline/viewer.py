@@ -44,7 +44,7 @@ class Viewer:
         self.folder, path = Path(folder), Path(folder) / BOOK
         if not path.is_file():
             raise ValueError(f"{folder} contains no live scan; give the folder that `tomopilot serve` writes")
-        self._book, self._turn = Logbook(path), threading.Lock()
+        self._book, self._turn = Logbook(path, checked=False), threading.Lock()
         self.setup = read_setup(self._book)
         self.ledger = Ledger(self.setup)
         self.events: list[Event] = []
@@ -134,7 +134,7 @@ class Viewer:
     @cached_property
     def _pictures(self) -> Logbook:
         """A connection of its own, so that nothing waits for large rows."""
-        return Logbook(self.folder / BOOK)
+        return Logbook(self.folder / BOOK, checked=False)
 
     def _images(self, told: str) -> Tensor:
         self.refresh()

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from tomopilot.records import Told
 
+OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
+
 
 def surprise(
     predicted: Inexact[Tensor, "k *block"], values: Inexact[Tensor, "*block"], precision: Tensor
@@ -109,25 +111,27 @@ class Raised(NamedTuple):
 class Watch:
     """The alarms of a scan, of which either may be missing: over its surprises, and over its strangeness.
 
+    since: measurements before which nothing is judged: samples of fewer know little, much surprises them
     until: measurements after which it is not known what is strange; moves shrink as an image is resolved
     """
 
     surprise: Alarm | None = None
     strangeness: Alarm | None = None
     strange: Strangeness | None = None
+    since: int = 0
     until: int = sys.maxsize
 
     def __call__(self, told: Sequence[Told]) -> Raised | None:
         """The first alarm, or None."""
-        surprises = [one.surprise for one in told]
+        surprises = [one.surprise if n > self.since else None for n, one in enumerate(told, 1)]
         heard = (("surprise", self.surprise, surprises), ("strangeness", self.strangeness, self.seen(told)))
         raised = [Raised(at, by) for by, alarm, values in heard if alarm and (at := alarm(values))]
         return min(raised, key=lambda alarm: alarm.at, default=None)
 
     def seen(self, told: Sequence[Told]) -> list[float | None]:
         """The strangeness of each measurement's samples."""
-        strange = self.strange
-        return [strange(one.moves) if strange and n <= self.until else None for n, one in enumerate(told, 1)]
+        strange, known = self.strange, range(self.since + 1, self.until + 1)
+        return [strange(one.moves) if strange and n in known else None for n, one in enumerate(told, 1)]
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,11 @@ class Trust:
         Surprise allows for the noise; how far data move samples depends on it, so strangeness is for one.
         """
         alarm, known = self.alarms.get(chooser), self.strangeness.get(chooser)
-        watch = Watch(alarm) if alarm else None
+        watch = Watch(alarm, since=OPENED) if alarm else None
         if known is None or known.noise != noise:
             return watch
-        return replace(watch or Watch(), strangeness=known.alarm, strange=known.strange, until=known.until)
+        watch = watch or Watch(since=OPENED)
+        return replace(watch, strangeness=known.alarm, strange=known.strange, until=known.until)
 
 
 def _positive(value: Any) -> float:

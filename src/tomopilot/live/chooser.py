@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tomopilot.design.policy import InOrder
+from tomopilot.design.policy import Guarded, InOrder
 from tomopilot.experiment import Experiment, Snapshot, Undrawn
 from tomopilot.live.ledger import Ledger
 from tomopilot.live.setup import Setup
@@ -42,6 +42,9 @@ class Chooser:
         choice, experiment = self.experiment.at_hand(late), self.experiment
         if ledger.uniform:
             return lambda: Chosen(self._uniform.choose(choice), "uniform")
+        if ledger.alarm and isinstance(experiment.policy, Guarded):
+            fallback = experiment.policy.fallback
+            return lambda: Chosen(fallback.choose(choice), "uniform", "alarm")
         trouble = f"no samples: {ledger.trouble['message']}" if ledger.trouble else None
         earlier = "earlier samples" if late and experiment.scouted() is None else None
 

@@ -37,7 +37,7 @@ def export(folder: Path, path: Path) -> int:
     quarantined are left out. It reads beside whoever holds the scan. `path` is at every instant as it was
     before or complete. Raises ValueError where nothing is measured yet.
     """
-    with closing(Logbook(folder / BOOK)) as book:
+    with closing(Logbook(folder / BOOK, checked=False)) as book:
         setup, events = read_setup(book), book.events()
         ledger = Ledger(setup).apply(events)
         if not ledger.told:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tomopilot.design.trust import expected_rmse
 from tomopilot.experiment import Experiment, Snapshot, Undrawn
 from tomopilot.files.archive import Block
 from tomopilot.files.logbook import Event, Logbook, Wish
@@ -19,6 +20,7 @@ from tomopilot.live.ledger import Ledger, Suggestion
 from tomopilot.live.record import BOOK, KEY, SLOTS, read_setup, slot_of
 from tomopilot.live.wishes import granted
 from tomopilot.records import Draws
+from tomopilot.scan.assemble import margin
 from tomopilot.scan.recorded import Recorded, fold, unfold
 
 EARLIER = 8  # projections that a new one is compared with
@@ -129,9 +131,10 @@ class Held:
         """Samples of some moment of the scan are there, to look at; `use` has decisions follow from them."""
         slot = self.ledger.free_slot(SLOTS)
         spread = draws.images.std(0).mean().item() if len(draws.images) > 1 else None
+        content = {"told": snapshot.told, "slot": slot, "spread": spread, "expected": self._expected(draws)}
         with self._on_disk():
             self.book.add_estimate(slot_of(slot), snapshot.told, unfold(draws))
-            event = self.book.add_event("drawn", {"told": snapshot.told, "slot": slot, "spread": spread})
+            event = self.book.add_event("drawn", content)
         self._heard(event)
         self._keep(snapshot.told, draws)
 
@@ -170,6 +173,14 @@ class Held:
             event = self.book.add_event(kind, content, frames)
         self._heard(event)
         return event
+
+    def _expected(self, draws: Draws) -> float | None:
+        """The PSNR (dB) that the estimate is expected to have, where the prior's card has a margin."""
+        method = self.setup.plan().methods[0]
+        error = expected_rmse(self.experiment.operator.kind.picture(draws.images))
+        if not error or method.pair not in self.parts.trust.margins:
+            return None
+        return -20 * math.log10(margin(method, self.parts.trust) * error / self.parts.peak)
 
     def _enough(self) -> str | None:
         """Why the scan is complete, or None."""

@@ -102,6 +102,7 @@ class Ledger:
             "spent": spent(setup, self.exposed),
             "budgets": {"dose": setup.dose_budget, "seconds": setup.time_budget, "unit": setup.dose_unit},
             "spread": latest and latest["spread"],
+            "expected": latest and latest["expected"],
             "samples_of": latest and latest["told"],
             "alarm": self.alarm,
             "trouble": self.trouble,

@@ -46,6 +46,7 @@ class Live:
         self._turn, self._closing = threading.Lock(), threading.Event()
         self._sampler = Sampler(pool, self._drawn)
         self._beat = threading.Thread(target=self._attend, daemon=True)
+        (self.folder / ALIVE).touch()
         with self._changed:
             self._go_on()
         self._beat.start()
@@ -186,12 +187,14 @@ class Live:
         """After news: the alarm, the end, and samples for what comes next."""
         self.held.look()
         self._changed.notify_all()
-        if self.held.experiment.count_told and not self.held.ledger.over:
+        if self.held.experiment.count_told:  # also of the last one: to look at
             self._draw(self.held.experiment.snapshot)
 
     def _drawn(self, snapshot: Snapshot, outcome: Draws | BaseException) -> None:
         """Takes samples that were drawn in the background, or says what went wrong."""
         with self._changed:
+            if self._closing.is_set():
+                return
             try:
                 if isinstance(outcome, BaseException):
                     message = f"{type(outcome).__name__}: {outcome}"[:500]

@@ -33,9 +33,9 @@ class Sampler:
         future.add_done_callback(lambda done: self._done(snapshot, done))
 
     def close(self) -> None:
-        """Waits for what is being drawn; nothing is drawn afterwards."""
+        """Nothing is drawn any more; what is being drawn is of no use."""
         self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _done(self, snapshot: Snapshot, done: "Future[Draws]") -> None:
         if done.cancelled():
