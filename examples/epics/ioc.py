@@ -109,7 +109,8 @@ def main() -> None:
     Beamline(camera, given.speed, given.exposure)
     builder.LoadDatabase()
     softioc.iocInit(dispatcher, enable_pva=False)
-    print(f"{given.prefix} serves {camera.shape[0]} x {camera.shape[1]} pixels on 127.0.0.1", flush=True)
+    port = os.environ["EPICS_CA_SERVER_PORT"]
+    print(f"{given.prefix} serves {given.rows} x {given.columns} pixels on 127.0.0.1:{port}", flush=True)
     dispatcher.wait_for_quit()
 
 

@@ -29,6 +29,7 @@ from tomopilot.measure.backprojection import filtered_backprojection
 from tomopilot.prior.checkpoint import folder_of
 from tomopilot.raw.correction import Correction
 from tomopilot.raw.door import read_measured
+from tomopilot.simulate.camera import Camera
 
 pytestmark = pytest.mark.fault
 
@@ -231,6 +232,15 @@ def test_what_says_nothing_of_the_sample_is_quarantined(tmp_path, setup, name):
         assert live.held.experiment.data is before and live.held.experiment.snapshot is draws
         assert live.state()["unusable"] == {str(first.design): "failed 3 times"}
         assert first.design not in {one.design for one in drive(live)}
+
+
+def test_a_sample_that_fills_the_view_is_no_loss_of_the_beam(tmp_path, setup):
+    """Where nothing sees air, projections differ as a whole from angle to angle."""
+    stripes = (torch.arange(16) < 5).float().expand(2, 16, 16).contiguous()
+    camera = Camera(stripes + 0.2, scale=0.2)
+    with hold(tmp_path, replace(setup, scale=0.2, policy="uniform"), Deaf) as live:
+        open_beam(live, camera)
+        assert len(drive(live, camera=camera)) == setup.budget
 
 
 def test_a_stage_that_stops_elsewhere_is_noticed(tmp_path, setup):

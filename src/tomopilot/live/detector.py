@@ -15,7 +15,7 @@ from tomopilot.measure.noise import Masked, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.stack import Stack
 from tomopilot.raw.counts import averaged, line_integrals_of, photons_of
-from tomopilot.raw.faults import beam_levels, to_quarantine
+from tomopilot.raw.faults import AIR, OPEN, to_quarantine
 from tomopilot.raw.records import Frames, RawScan
 from tomopilot.raw.reshape import filled, rebinned
 
@@ -110,7 +110,7 @@ class Detector:
             raise Unusable("no value of it is usable")
         values, mask = rebinned(filled(taken.values, mask), mask, setup.bins or setup.columns)
         values = filled(values, mask)[0]
-        self._check_beam(values, angle, earlier)
+        self._check_beam(values, earlier)
         told = ((values - self._offset(angle)) / np.float32(setup.scale)).astype(np.float32)
         told = told if setup.rows > 1 else told[0]
         return Exposure(torch.from_numpy(told), self._noise(fields, mask[0]))
@@ -138,15 +138,18 @@ class Detector:
             monitor=None if monitor is None else np.array([monitor]),
         )
 
-    def _check_beam(
-        self, values: np.ndarray, angle: float, earlier: Sequence[tuple[float, np.ndarray]]
-    ) -> None:
-        """Raises where the open beam beside the sample differs from that of earlier projections."""
+    def _check_beam(self, values: np.ndarray, earlier: Sequence[tuple[float, np.ndarray]]) -> None:
+        """Raises where the open beam beside the sample differs from that of earlier projections.
+
+        Where nothing sees air, only a monitor can tell: projections of few angles differ as a whole.
+        """
         if len(earlier) < 2 or not self.setup.counts:
             return
-        angles = np.array([*(known for known, _ in earlier), angle])
-        levels = beam_levels(np.stack([*(known for _, known in earlier), values]), angles)
-        change = levels[-1] / np.median(levels[:-1]) - 1
+        usual = np.median([known for _, known in earlier], axis=0)
+        air = usual < AIR
+        if air.mean() <= OPEN:
+            return
+        change = float(np.exp(np.median(usual[air]) - np.median(values[air]))) - 1
         if not -self.setup.drop < change < 1 / (1 - self.setup.drop) - 1:
             word = "weaker" if change < 0 else "stronger"
             raise Unusable(f"its beam is {abs(change):.0%} {word} than before")

@@ -137,7 +137,9 @@ function showSpread(scan, unit, budget, end) {
     if (spread !== null) expected.push({ told, spread: spread * unit.factor });
   }
   const later = expected.length > 1 ? `, ${words.number(expected.at(-1).spread)} expected after ${end}` : "";
-  text("spread-note", `${words.number(now.spread)} ${unit.unit} after ${now.told}${later}`);
+  const dB = scan.draws.at(-1).expected;
+  const quality = dB == null ? "" : `; the estimate is expected to have ${words.number(dB, 3)} dB`;
+  text("spread-note", `${words.number(now.spread)} ${unit.unit} after ${now.told}${later}${quality}`);
   plots.spread($("spread"), { drawn, expected, budget, unit: unit.unit });
   label("spread", $("spread-note").textContent);
 }
