@@ -441,26 +441,28 @@ def test_what_was_measured_is_told_however_the_run_ends(engine, tmp_path, whole,
     documents = []
     with scan(tmp_path) as live:
         beamline = Classic(engine, tmp_path, exposure=0.02)
-        suggest = live.suggest
+        suggest, ended = live.suggest, threading.Event()
 
         def slow():
             if len(live.held.ledger.suggestions) >= 3:
-                time.sleep(0.5)  # the third exposure waits to be told
+                ended.wait(60)  # the third exposure waits to be told
             return suggest()
 
         live.suggest = slow
 
         def end():
-            while beamline.exposed < 3:
+            while [doc["data"]["suggestion"] for name, doc in documents if name == "event"][-1:] != [3]:
                 time.sleep(0.01)
-            time.sleep(0.2)
+            time.sleep(0.3)  # by now it waits for the next suggestion
             getattr(engine, how)()
 
         threading.Thread(target=end).start()
         with suppress(RunEngineInterrupted):
             engine(beamline.plan(live), lambda name, doc: documents.append((name, doc)))
         assert live.state()["measured"] == 3
-        time.sleep(0.6)
+        ended.set()
+        while not live.state()["outstanding"]:
+            time.sleep(0.01)
         assert [one["id"] for one in live.state()["outstanding"]] == [4]
         live.suggest = suggest
         engine(beamline.plan(live))  # outstanding first
