@@ -94,6 +94,7 @@ def test_image_number(simulate, pictures):
     refused(simulate(image="phantom:nothing"), "phantom:nothing", "chip")
 
 
+@pytest.mark.slow
 def test_many_images_are_scanned_only_where_they_were_chosen(simulate, tmp_path):
     many = tmp_path / "many.npy"
     np.save(many, np.full((17, 32, 32), 0.5, np.float32))

@@ -49,6 +49,7 @@ def bench(call, tiny, tmp_path):
     return bench
 
 
+@pytest.mark.slow
 def test_figures_share_what_is_finished(bench, tmp_path):
     """The table says how many measurements; nothing that the figure ran is run again."""
     folder = tmp_path / "paper"

@@ -110,7 +110,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", rarely(OTHERS, "moments-6", "moments-60", "20 levels-60"))
+@pytest.mark.parametrize("name", rarely(OTHERS, "hard-20", "moments-6", "moments-60", "prox-6", "20 levels-60"))
 def test_others_against_the_exact_posterior(name):
     posterior, count, error, ratio, misfit = OTHERS[name]
     exact = case(count)

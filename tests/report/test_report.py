@@ -208,6 +208,7 @@ def test_names_are_escaped(tmp_path, rng):
         assert name in page.text
 
 
+@pytest.mark.slow
 def test_many_images_are_all_in_the_table(tmp_path, rng):
     images = [one_image(rng, f"chip::{i}", n=1 + i) for i in range(12)]
     simulate_report(tmp_path, SETTINGS | {"images": images}, [one_picture(rng) for _ in images])

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from tomopilot.records import Told
 
-OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
-
 
 def surprise(
     predicted: Inexact[Tensor, "k *block"], values: Inexact[Tensor, "*block"], precision: Tensor
@@ -173,16 +171,16 @@ class Trust:
                 f"({type(error).__name__}: {error}); fit it again with `tomopilot bench ... --into`"
             ) from None
 
-    def watch(self, chooser: str, noise: str) -> Watch | None:
+    def watch(self, chooser: str, noise: str, since: int = 0) -> Watch | None:
         """The alarms over a scan that chooses by these samples.
 
         Surprise allows for the noise; how far data move samples depends on it, so strangeness is for one.
         """
         alarm, known = self.alarms.get(chooser), self.strangeness.get(chooser)
-        watch = Watch(alarm, since=OPENED) if alarm else None
+        watch = Watch(alarm, since=since) if alarm else None
         if known is None or known.noise != noise:
             return watch
-        watch = watch or Watch(since=OPENED)
+        watch = watch or Watch(since=since)
         return replace(watch, strangeness=known.alarm, strange=known.strange, until=known.until)
 
 

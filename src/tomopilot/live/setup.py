@@ -20,6 +20,7 @@ from tomopilot.scan.plan import Plan, pick_device
 
 LIVE = "live"  # the name of what is scanned, in plans
 MOST = 2**15  # rows or columns
+OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
 SCOUTS = 4  # slices that a volume is usually scanned by
 FALLBACKS = ("golden", "uniform")  # rules that need no samples
 FLATS = "flats"  # as noise: photons are counted by how flat fields differ
@@ -173,6 +174,7 @@ class Setup:
         if prior := prior_of(scan.method, plan.device):
             prior.check_shape(operator.image_shape[-2:])
         if not isinstance(operator, Stack):
-            return assemble(plan, scan, operator, noise), None
+            return assemble(plan, scan, operator, noise, since=OPENED), None
         scouts = Scouts(operator, over_height(self.scouts, self.rows))
-        return assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers), scouts
+        parts = assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers, since=OPENED)
+        return parts, scouts

@@ -102,6 +102,7 @@ def assemble(
     known: Data | None = None,
     truth: Tensor | None = None,
     slices: Sequence[int] = (),
+    since: int = 0,
 ) -> Parts:
     """The parts of a scan of whatever `operator` measures.
 
@@ -109,6 +110,7 @@ def assemble(
     known: what was measured before the scan
     truth: what is scanned, where it is known; see `policy`
     slices: the numbers of those of a volume that it measures
+    since: measurements before which no alarm judges
     """
     method = scan.method
     prior = prior_of(method, plan.device)
@@ -121,7 +123,7 @@ def assemble(
 
     estimator, alike = watched(method.estimator), method.chooser == method.estimator
     chooser = estimator if alike else watched(method.chooser)
-    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise)
+    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise, since)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, alarm, truth)
     ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget
