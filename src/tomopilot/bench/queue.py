@@ -22,7 +22,7 @@ from tomopilot.scan.notices import CLOSE
 from tomopilot.units import lengths
 
 KEYS = {"recipe": str, "images": list, "validation": str, "hours": (int, float)}
-MORE = {"start_from": str, "kept": str, "card": dict}  # card: what it says of these images
+MORE = {"start_from": str, "kept": str, "trained": str, "card": dict}  # card: what it says of these images
 PHANTOM = "phantom:"  # images that are made, and lie in no folder
 HELD = 20  # without validation images, every so many-th image is held back,
 FEW = 100  # and a fifth of fewer than these
@@ -145,8 +145,9 @@ def _alike(key: str, one: str, other: str) -> bool:
 def read_queue(path: Path, out: Path) -> list[Task]:
     """The tasks of a TOML file of [[prior]] tables; files of images lie in TOMOPILOT_DATA.
 
-    Each trains in its folder in `out`, where later ones find the priors that they start from. Raises
-    ValueError where a key, a recipe or a file of images is missing, before anything is trained.
+    Each trains in its folder in `out`, where later ones find the priors that they start from; those that are
+    `trained` already lie in the folder that this names. Raises ValueError where a key, a recipe or a file of
+    images is missing, before anything is trained.
     """
     try:
         tables = tomllib.loads(read_text(path)).get("prior")
@@ -155,8 +156,14 @@ def read_queue(path: Path, out: Path) -> list[Task]:
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"the queue {path} has no [[prior]] tables; see recipes/queue.toml")
     tasks: list[Task] = []
+    origins: dict[str, Path] = {}
     for table in tables:
-        tasks.append(_task(path, table, [task.name for task in tasks], out))
+        task = _task(path, table, origins)
+        if "trained" in table:
+            origins[task.name] = _prior(path, table["trained"])
+            continue
+        tasks.append(task)
+        origins[task.name] = out / task.name / FINISHED
     return tasks
 
 
@@ -165,11 +172,11 @@ def data_folder(path: Path) -> Path:
     return Path(os.environ.get("TOMOPILOT_DATA") or path.resolve().parents[2] / "shared" / "data")
 
 
-def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path) -> Task:
+def _task(path: Path, table: Mapping[str, Any], origins: Mapping[str, Path]) -> Task:
     _check_keys(path, table)
     training, card = read_training(path.parent / table["recipe"])
     start = table.get("start_from")
-    if start is not None and start not in before:
+    if start is not None and start not in origins:
         raise ValueError(
             f"{card['name']} in the queue {path} starts from {start!r}, which no earlier entry trains"
         )
@@ -181,14 +188,20 @@ def _task(path: Path, table: Mapping[str, Any], before: Sequence[str], out: Path
     ]
     if missing:
         raise ValueError(f"{missing[0]} is named in the queue {path}, but does not exist; set TOMOPILOT_DATA")
-    kept = path.parent / table["kept"] if "kept" in table else None
-    if kept is not None and not (kept / "prior.safetensors").is_file():
-        raise ValueError(f"{kept} is named in the queue {path}, but contains no prior")
+    kept = _prior(path, table["kept"]) if "kept" in table else None
     *images, validation = files
-    origin = None if start is None else out / start / FINISHED
+    origin = None if start is None else origins[start]
     training = replace(training, steps=0)
     card |= table.get("card", {})
     return Task(training, card, tuple(images), validation, table["hours"], origin, kept)
+
+
+def _prior(path: Path, name: str) -> Path:
+    """The folder of a prior, as seen from the queue."""
+    folder = path.parent / name
+    if not (folder / "prior.safetensors").is_file():
+        raise ValueError(f"{folder} is named in the queue {path}, but contains no prior")
+    return folder
 
 
 def _check_keys(path: Path, table: Mapping[str, Any]) -> None:
