@@ -2,8 +2,8 @@
 
 It needs an environment of its own, with nxtomo 3.1.1 and scikit-image; ours does not know these packages:
 
-    python -m venv /tmp/nx && /tmp/nx/bin/pip install nxtomo==3.1.1 scikit-image==0.26.0
-    /tmp/nx/bin/python benchmarks/open_nxtomo.py counts.nxs lines.nxs
+    python -m venv runs/nx && runs/nx/bin/pip install nxtomo==3.1.1 scikit-image==0.26.0
+    runs/nx/bin/python benchmarks/open_nxtomo.py counts.nxs lines.nxs
 """
 
 import sys

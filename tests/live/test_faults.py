@@ -11,6 +11,7 @@ import subprocess
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -75,14 +76,14 @@ def check_killed(tmp_path, scans, kills):
     whole, hits = tmp_path / "whole", 0
     whole.mkdir()
     killed(whole, 0, 0)
-    with Logbook(whole / BOOK) as book:
+    with closing(Logbook(whole / BOOK)) as book:
         expected = [e.content["design"] for e in book.events() if e.kind == "suggested"]
         blocks = book.blocks(KEY)
     for seed in range(scans):
         folder = tmp_path / str(seed)
         folder.mkdir()
         hits += killed(folder, seed, kills)
-        with Logbook(folder / BOOK) as book:
+        with closing(Logbook(folder / BOOK)) as book:
             events = {event.number: event for event in book.events()}
             suggested = [e.content["design"] for e in events.values() if e.kind == "suggested"]
             lines = (folder / "acknowledged").read_text().splitlines()
@@ -261,7 +262,7 @@ def test_a_second_scan_on_a_folder_is_rejected(tmp_path, setup):
         with pytest.raises(ValueError, match=f"being written by process {os.getpid()}"), hold(tmp_path):
             pass
         assert live.suggest().id == 1
-        with Logbook(tmp_path / BOOK) as reader:
+        with closing(Logbook(tmp_path / BOOK)) as reader:
             assert [event.kind for event in reader.events()] == ["begun", "suggested"]
     with pytest.raises(ValueError, match="already contains a live scan"), hold(tmp_path, setup):
         pass

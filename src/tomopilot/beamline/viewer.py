@@ -18,7 +18,7 @@ from tomopilot.files.logbook import Event, Logbook, Wish
 from tomopilot.live.detector import Detector, Fields
 from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Ledger
-from tomopilot.live.record import ALIVE, BOOK, read_setup, slot_of
+from tomopilot.live.record import ALIVE, open_record, read_setup, slot_of
 from tomopilot.measure.stack import over_height
 
 LATE = 1.5  # seconds without a sign of life, after which a scan is not held by anybody
@@ -41,10 +41,8 @@ class Viewer:
     """Reads the record of a live scan; any number of threads may call."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, path = Path(folder), Path(folder) / BOOK
-        if not path.is_file():
-            raise ValueError(f"{folder} contains no live scan; give the folder that `tomopilot serve` writes")
-        self._book, self._turn = Logbook(path, checked=False), threading.Lock()
+        self.folder = Path(folder)
+        self._book, self._turn = open_record(self.folder, checked=False), threading.Lock()
         self.setup = read_setup(self._book)
         self.ledger = Ledger(self.setup)
         self.events: list[Event] = []
@@ -134,7 +132,7 @@ class Viewer:
     @cached_property
     def _pictures(self) -> Logbook:
         """A connection of its own, so that nothing waits for large rows."""
-        return Logbook(self.folder / BOOK, checked=False)
+        return open_record(self.folder, checked=False)
 
     def _images(self, told: str) -> Tensor:
         self.refresh()

@@ -15,9 +15,6 @@ def export(
     Example: tomopilot export runs/live --out scan.nxs
     """
     from tomopilot.live.export import export as write
-    from tomopilot.live.record import BOOK
 
-    if not (run / BOOK).is_file():
-        raise ValueError(f"{run} contains no live scan; give the folder that serve or a plan writes")
     path = out or run / "scan.nxs"
     typer.echo(f"{path}: {write(run, path)} projections")

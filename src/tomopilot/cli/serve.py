@@ -48,10 +48,7 @@ def serve(
     from tomopilot.live.live import hold
     from tomopilot.live.setup import Setup
 
-    made = None if setup is None else Setup.read(setup)
-    if made is None:
-        check_live(out)
-    with hold(out, made) as live:
+    with hold(out, None if setup is None else Setup.read(setup)) as live:
         _run(out, host, port, token_file, allow_remote, live)
 
 
@@ -67,16 +64,7 @@ def watch(
     Example: tomopilot watch scans/chip
     """
     _check(host, allow_remote)
-    check_live(folder)
     _run(folder, host, port, token_file, allow_remote, None)
-
-
-def check_live(folder: Path) -> None:
-    """Raises where there is no live scan in a folder."""
-    from tomopilot.live.record import BOOK
-
-    if not (folder / BOOK).is_file():
-        raise ValueError(f"{folder} contains no live scan; start one with tomopilot serve --setup FILE.toml")
 
 
 def _check(host: str, allow_remote: bool) -> None:
@@ -101,8 +89,8 @@ def _run(
     from tomopilot.beamline.service import make_app
     from tomopilot.beamline.viewer import Viewer
 
-    token = token_of(token_file or folder / TOKEN)
     with closing(Viewer(folder)) as viewer, listen(host, port) as listening:
+        token = token_of(token_file or folder / TOKEN)
         gate = Gate(token, names_of(host) if allow_remote else frozenset(), allow_remote)
         typer.echo(f"open {address_of(listening)}/?token={token}")
         with suppress(KeyboardInterrupt), _ended_by_sigterm():

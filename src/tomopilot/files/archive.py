@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -156,12 +156,6 @@ class Archive:
 
     def close(self) -> None:
         self.connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def _size(self, database: str, scans: tuple[str, ...]) -> int:
         if not self._do(f"select 1 from {database}.sqlite_master where name = 'estimates'", ()):

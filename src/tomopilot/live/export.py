@@ -9,7 +9,7 @@ import numpy as np
 
 from tomopilot.files.logbook import Logbook
 from tomopilot.live.ledger import Ledger
-from tomopilot.live.record import BOOK, read_setup
+from tomopilot.live.record import open_record, read_setup
 from tomopilot.raw.export import write_counts
 from tomopilot.raw.records import Frames, RawScan
 
@@ -37,7 +37,7 @@ def export(folder: Path, path: Path) -> int:
     quarantined are left out. It reads beside whoever holds the scan. `path` is at every instant as it was
     before or complete. Raises ValueError where nothing is measured yet.
     """
-    with closing(Logbook(folder / BOOK, checked=False)) as book:
+    with closing(open_record(folder, checked=False)) as book:
         setup, events = read_setup(book), book.events()
         ledger = Ledger(setup).apply(events)
         if not ledger.told:

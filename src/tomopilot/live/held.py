@@ -12,12 +12,12 @@ import numpy as np
 from tomopilot.design.trust import expected_rmse
 from tomopilot.experiment import Experiment, Snapshot, Undrawn
 from tomopilot.files.archive import Block
-from tomopilot.files.logbook import Event, Logbook, Wish
+from tomopilot.files.logbook import Event, Wish
 from tomopilot.live.chooser import Chosen
 from tomopilot.live.costs import exhausted
 from tomopilot.live.detector import Detector, Exposure, Fields
 from tomopilot.live.ledger import Ledger, Suggestion
-from tomopilot.live.record import BOOK, KEY, SLOTS, read_setup, slot_of
+from tomopilot.live.record import KEY, SLOTS, open_record, read_setup, slot_of
 from tomopilot.live.wishes import granted
 from tomopilot.records import Draws
 from tomopilot.scan.assemble import margin
@@ -41,7 +41,7 @@ class Held:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.book = Logbook(Path(folder) / BOOK)
+        self.book = open_record(Path(folder))
         self.setup = read_setup(self.book)
         self.detector, self.ledger = Detector(self.setup), Ledger(self.setup)
         self.parts, scouts = self.setup.assembled()
@@ -73,8 +73,6 @@ class Held:
         if why and waiting:
             raise Refused("over", f"{why}; {len(waiting)} suggestions are outstanding")
         if why:
-            if following is not None:
-                self.log("finished", {"reason": why})
             raise Refused("over", why)
 
     def known(self, id: int) -> Suggestion:
@@ -88,7 +86,12 @@ class Held:
         """A design was chosen: it is outstanding from now on, unless a budget does not allow it."""
         design, scores = chosen.decision.design, chosen.decision.scores
         angle = round(self.experiment.operator.shown[design].item(), 4)
-        self.check_open(angle)
+        try:
+            self.check_open(angle)
+        except Refused as error:
+            if error.code == "over" and not self.ledger.over and not self.ledger.outstanding:
+                self.log("finished", {"reason": str(error)})
+            raise
         gain = None if scores is None else [None if math.isnan(s) else s for s in scores.tolist()]
         id = len(self.ledger.suggestions) + 1
         self.log("suggested", {
@@ -114,12 +117,12 @@ class Held:
     def quarantined(self, content: dict[str, Any], reason: str, frame: np.ndarray) -> None:
         """A projection came that says nothing of the sample."""
         self.log("quarantined", content | {"reason": reason}, frame)
-        self._release(content["design"])
+        release(self.experiment, self.ledger, content["design"])
 
     def failed(self, one: Suggestion, reason: str) -> None:
         """A suggestion could not be measured."""
         self.log("failed", {"id": one.id, "reason": reason})
-        self._release(one.design)
+        release(self.experiment, self.ledger, one.design)
 
     def took_fields(self, kind: str, frames: np.ndarray) -> int:
         """Flat or dark fields were exposed."""
@@ -201,11 +204,6 @@ class Held:
         seen = self.detector.line_integrals(block.values, block.setting)
         self.earlier = [*self.earlier[1 - EARLIER :], (block.setting, seen)]
 
-    def _release(self, design: int) -> None:
-        """A design was not measured: it is free again, or barred after too many attempts."""
-        self.experiment.pending.pop(design, None)
-        self.experiment.barred = set(self.ledger.unusable)
-
     def _keep(self, told: int, draws: Draws) -> None:
         self.ready[told] = draws
         kept = self.ledger.slots.values()
@@ -250,11 +248,17 @@ class Held:
                     experiment.take(snapshot, draws)
             self.ledger.apply([event])
             if event.kind in ("failed", "quarantined"):
-                self._release(self.ledger.suggestions[content["id"]].design)
+                release(experiment, self.ledger, self.ledger.suggestions[content["id"]].design)
         known = zip(told, experiment.told, strict=True)
         judged = [replace(one, surprise=said["surprise"], moves=said["moves"]) for said, one in known]
         experiment.recall(judged, None)
         self._use_fields()
+
+
+def release(experiment: Experiment, ledger: Ledger, design: int) -> None:
+    """A design was not measured: it is free again, or barred after too many attempts."""
+    experiment.pending.pop(design, None)
+    experiment.barred = set(ledger.unusable)
 
 
 class AtHand:

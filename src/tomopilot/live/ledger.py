@@ -182,7 +182,7 @@ class Ledger:
         self.mode, self.why = "stopped", "stopped by the operator"
 
     def _do_pause(self, content: dict[str, Any]) -> None:
-        self.mode, self.why = "paused", content.get("reason") or "paused by the operator"
+        self.mode, self.why = "paused", "paused by the operator"
 
     def _do_resume(self, content: dict[str, Any]) -> None:
         self.mode, self.why = "running", None

@@ -19,7 +19,7 @@ from tomopilot.live.chooser import Chooser
 from tomopilot.live.detector import Exposure, Unusable
 from tomopilot.live.held import Held, Refused
 from tomopilot.live.ledger import Suggestion
-from tomopilot.live.record import ALIVE, begin
+from tomopilot.live.record import ALIVE, begin, check_record
 from tomopilot.live.sampling import Sampler
 from tomopilot.live.setup import Setup
 from tomopilot.records import Draws
@@ -228,6 +228,8 @@ def hold(
 
     Raises ValueError that names the owner where another process holds it.
     """
+    if setup is None:
+        check_record(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         sweep(folder)

@@ -15,6 +15,21 @@ KEY = "live"  # of the scan in its record
 SLOTS = 4  # latest samples that are kept
 
 
+def open_record(folder: Path, checked: bool = True) -> Logbook:
+    """The record of the live scan in a folder; raises ValueError where there is none.
+
+    checked: see `Archive`
+    """
+    check_record(folder)
+    return Logbook(folder / BOOK, checked)
+
+
+def check_record(folder: Path) -> None:
+    """Raises where there is no live scan in a folder."""
+    if not (folder / BOOK).is_file():
+        raise ValueError(f"{folder} contains no live scan; start one with tomopilot serve --setup FILE.toml")
+
+
 def begin(folder: Path, setup: Setup) -> None:
     """Makes the record of a scan; raises ValueError where there is one already."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomopilot.files.logbook import Logbook
 from tomopilot.live.chooser import Chooser
+from tomopilot.live.held import release
 from tomopilot.live.ledger import Ledger
-from tomopilot.live.record import BOOK, KEY, read_setup
+from tomopilot.live.record import KEY, open_record, read_setup
 from tomopilot.scan.recorded import Recorded
 
 
@@ -27,7 +27,7 @@ def replayed(folder: Path) -> list[Again]:
 
     What operators asked for and what a rule answered at a deadline is taken as it was recorded.
     """
-    with closing(Logbook(folder / BOOK)) as book:
+    with closing(open_record(folder)) as book:
         setup = read_setup(book)
         parts, scouts = setup.assembled()
         experiment, ledger = parts.experiment, Ledger(setup)
@@ -49,6 +49,5 @@ def replayed(folder: Path) -> list[Again]:
                 experiment.take(snapshot, snapshot.anew().choosing())
             ledger.apply([event])
             if event.kind in ("failed", "quarantined"):
-                experiment.pending.pop(ledger.suggestions[content["id"]].design, None)
-                experiment.barred = set(ledger.unusable)
+                release(experiment, ledger, ledger.suggestions[content["id"]].design)
         return found

@@ -17,11 +17,11 @@ from tomopilot.scan.assemble import Parts, assemble, prior_of
 from tomopilot.scan.grid import Wedge, candidates
 from tomopilot.scan.parts import Method, check_names
 from tomopilot.scan.plan import Plan, pick_device
+from tomopilot.scan.virtual import SCOUTS
 
 LIVE = "live"  # the name of what is scanned, in plans
 MOST = 2**15  # rows or columns
 OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
-SCOUTS = 4  # slices that a volume is usually scanned by
 FALLBACKS = ("golden", "uniform")  # rules that need no samples
 FLATS = "flats"  # as noise: photons are counted by how flat fields differ
 UNCOUNTED = 1e4  # photons a bin that are taken where too few flats say it
