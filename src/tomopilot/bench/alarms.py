@@ -1,8 +1,9 @@
 """When the alarm rings: on scans it was fitted for (it should not) and on foreign ones (soon)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from statistics import mean, median, stdev
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.experiment import run
 from tomopilot.report.charts import alarms
 from tomopilot.scan.judge import Row
-from tomopilot.scan.plan import Plan
+from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.virtual import virtual
 
 QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet ...
@@ -89,26 +90,28 @@ class Alarms:
     def _everything(self) -> Plan:
         return replace(self.plan, images=(*self.plan.images, *self.foreign))
 
-    def rows(self) -> Iterator[Row]:
-        for scan in self._everything.scans:
-            cell = virtual(self.plan, scan)
-            experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
-            for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
-                pass
-            surprises, moves = experiment.surprises, [told.moves for told in experiment.told]
-            predicted = [value for value in surprises if value]
-            at, by = cell.judge.raised() or (None, None)
-            strangeness = watch.seen(experiment.told)
-            yield {
-                "image": self._everything.label(scan.image), **asdict(scan.method), "seed": self.plan.seed,
-                "foreign": scan.image in self.foreign, "measurements": len(surprises), "alarm": at,
-                "alarm_by": by,
-                "delay": at and sum(value is not None for value in surprises[:at]),
-                "peak": highest(watch.surprise, surprises),
-                "strangeness_peak": highest(watch.strangeness, strangeness),
-                "surprise": math.exp(mean(map(math.log, predicted))) if predicted else None,
-                "surprises": surprises, "strangeness": strangeness, "moves": moves,
-            }  # fmt: skip
+    def parts(self) -> dict[str, Callable[[], Iterator[Row]]]:
+        return {scan.key: partial(self._scanned, scan) for scan in self._everything.scans}
+
+    def _scanned(self, scan: Scan) -> Iterator[Row]:
+        cell = virtual(self.plan, scan)
+        experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
+        for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
+            pass
+        surprises, moves = experiment.surprises, [told.moves for told in experiment.told]
+        predicted = [value for value in surprises if value]
+        at, by = cell.judge.raised() or (None, None)
+        strangeness = watch.seen(experiment.told)
+        yield {
+            "image": self._everything.label(scan.image), **asdict(scan.method), "seed": self.plan.seed,
+            "foreign": scan.image in self.foreign, "measurements": len(surprises), "alarm": at,
+            "alarm_by": by,
+            "delay": at and sum(value is not None for value in surprises[:at]),
+            "peak": highest(watch.surprise, surprises),
+            "strangeness_peak": highest(watch.strangeness, strangeness),
+            "surprise": math.exp(mean(map(math.log, predicted))) if predicted else None,
+            "surprises": surprises, "strangeness": strangeness, "moves": moves,
+        }  # fmt: skip
 
     def line(self, row: Row) -> str:
         rung = f"alarm at {row['alarm']} by {row['alarm_by']}" if row["alarm"] else "quiet"

@@ -1,8 +1,9 @@
 """How far samples can be trusted: their spread against their error, and the rank of the truth among them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import geometric_mean, mean
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from tomopilot.posterior.posterior import Posterior
 from tomopilot.report.charts import coverages, rank_histograms
 from tomopilot.report.plots import curves, number
 from tomopilot.scan.judge import Row
-from tomopilot.scan.plan import Plan
+from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.summary import mean_and_two_se, method_of
 from tomopilot.scan.virtual import Virtual, virtual
 
@@ -116,20 +117,22 @@ class Calibration:
     def __len__(self) -> int:
         return len(self.plan.scans) * (len(self.plan.at) if self.plan.at else self.plan.budget)
 
-    def rows(self) -> Iterator[Row]:
-        for scan in self.plan.scans:
-            cell = virtual(self.plan, scan)
-            judge, estimator = cell.judge, cell.parts.estimator.posterior
-            named = {"image": self.plan.label(scan.image), **asdict(scan.method), "seed": self.plan.seed}
-            for step in run(cell.parts.experiment, cell.instrument, until=budget(self.plan.budget)):
-                if self.plan.judges(step.count):
-                    samples, z = step.draws.images, unseen(cell, step.draws.images)
-                    quality = judge.judged(step.draws)["psnr"]  # of the best estimate, not of the mean
-                    found = scores(samples, cell.simulated.image)
-                    applied = inflation(estimator, step.count)
-                    yield {
-                        **named, "count": step.count, **found, "z": z, "psnr": quality, "inflation": applied
-                    }  # fmt: skip
+    def parts(self) -> dict[str, Callable[[], Iterator[Row]]]:
+        return {scan.key: partial(self._judged, scan) for scan in self.plan.scans}
+
+    def _judged(self, scan: Scan) -> Iterator[Row]:
+        cell = virtual(self.plan, scan)
+        judge, estimator = cell.judge, cell.parts.estimator.posterior
+        named = {"image": self.plan.label(scan.image), **asdict(scan.method), "seed": self.plan.seed}
+        for step in run(cell.parts.experiment, cell.instrument, until=budget(self.plan.budget)):
+            if self.plan.judges(step.count):
+                samples, z = step.draws.images, unseen(cell, step.draws.images)
+                quality = judge.judged(step.draws)["psnr"]  # of the best estimate, not of the mean
+                found = scores(samples, cell.simulated.image)
+                applied = inflation(estimator, step.count)
+                yield {
+                    **named, "count": step.count, **found, "z": z, "psnr": quality, "inflation": applied
+                }  # fmt: skip
 
     def line(self, row: Row) -> str:
         ratio, covered = row["spread_over_error"] or math.nan, row["coverage_80"]

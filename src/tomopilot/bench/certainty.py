@@ -1,7 +1,8 @@
 """Whether a scan may stop by itself: the error predicted by its samples against the real error."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import mean, quantiles
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from tomopilot.experiment import run
 from tomopilot.metrics import rmse_at
 from tomopilot.report.charts import expected_and_real
 from tomopilot.scan.judge import Row
-from tomopilot.scan.plan import Plan
+from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.virtual import virtual
 
 SURE = 0.9  # share of judged estimates that a fitted margin covers
@@ -41,16 +42,18 @@ class Certainty:
     def __len__(self) -> int:
         return len(self.plan.images) * sum(map(self.plan.judges, range(1, self.plan.budget)))
 
-    def rows(self) -> Iterator[Row]:
-        for scan in self.plan.scans:
-            cell = virtual(self.plan, scan)
-            experiment, until = cell.parts.experiment, cell.parts.until
-            margin = cell.parts.trust.margins.get(scan.method.pair)
-            steps = run(experiment, cell.instrument, until=until)
-            while not until(experiment):
-                row = cell.judge.row(steps.__next__)
-                if row["psnr"] is not None and row["expected_rmse"]:  # after the last one, nothing is chosen
-                    yield {**row, "margin": margin, "peak": cell.parts.peak}
+    def parts(self) -> dict[str, Callable[[], Iterator[Row]]]:
+        return {scan.key: partial(self._judged, scan) for scan in self.plan.scans}
+
+    def _judged(self, scan: Scan) -> Iterator[Row]:
+        cell = virtual(self.plan, scan)
+        experiment, until = cell.parts.experiment, cell.parts.until
+        margin = cell.parts.trust.margins.get(scan.method.pair)
+        steps = run(experiment, cell.instrument, until=until)
+        while not until(experiment):
+            row = cell.judge.row(steps.__next__)
+            if row["psnr"] is not None and row["expected_rmse"]:  # after the last one, nothing is chosen
+                yield {**row, "margin": margin, "peak": cell.parts.peak}
 
     def line(self, row: Row) -> str:
         errors = f"error {row['rmse']:.4f}, expected {row['expected_rmse']:.4f}"

@@ -83,9 +83,11 @@ class Speed:
     def __len__(self) -> int:
         return len(self.cases)
 
-    def rows(self) -> Iterator[Row]:
-        for case in self.cases:
-            yield timed(case, self.repeats, self.patience, self.plan.device)
+    def parts(self) -> dict[str, Callable[[], Iterator[Row]]]:
+        return {str(case[:4]): partial(self._timed, case) for case in self.cases}
+
+    def _timed(self, case: Case) -> Iterator[Row]:
+        yield timed(case, self.repeats, self.patience, self.plan.device)
 
     def line(self, row: Row) -> str:
         what = f"{row['case']}, {row['size']} px, {row['samples']} samples, {row['angles']} angles"

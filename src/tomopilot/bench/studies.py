@@ -1,6 +1,8 @@
 """The studies of `tomopilot bench`, by name, and the files each leaves."""
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -9,10 +11,14 @@ from tomopilot.bench.calibration import Calibration
 from tomopilot.bench.certainty import Certainty
 from tomopilot.bench.speed import Speed
 from tomopilot.disk import write_atomically
+from tomopilot.files.archive import Archive
 from tomopilot.report import markdown
 from tomopilot.scan.judge import Row
+from tomopilot.scan.lock import locked
 from tomopilot.scan.outputs import described, kind_of, write_numbers
 from tomopilot.scan.plan import Plan
+
+RECORD = "study.db"
 
 
 @runtime_checkable
@@ -28,7 +34,9 @@ class Study(Protocol):
         """How many rows are to come."""
         ...
 
-    def rows(self) -> Iterator[Row]: ...
+    def parts(self) -> dict[str, Callable[[], Iterator[Row]]]:
+        """The rows by part, each part computed on its own; what ended is not computed again."""
+        ...
 
     def line(self, row: Row) -> str:
         """A row as one line of progress."""
@@ -89,6 +97,26 @@ STUDIES = {
         speed, "variance", "soft,auto", ("phantom:chip::0",),
     ),
 }  # fmt: skip
+
+
+def rows_of(study: Study, folder: Path, about: dict[str, Any]) -> Iterator[Row]:
+    """All rows, those of finished parts from the record in the folder; each part is on disk once it is done.
+
+    about: what the rows depend on. Raises ValueError where the folder holds a study of something else.
+    """
+    with locked(folder), closing(Archive(folder / RECORD)) as archive:
+        kept, about = archive.described("study"), json.loads(json.dumps(about))
+        if kept not in (None, about):
+            differ = ", ".join(key for key in about if kept.get(key) != about[key])
+            raise ValueError(f"{folder} holds a study with another {differ}; choose another --out")
+        archive.describe("study", about)
+        for key, computed in study.parts().items():
+            if not (rows := archive.steps(key)):
+                rows = [*computed()]
+                with archive.at_once():
+                    for number, row in enumerate(rows, 1):
+                        archive.add_step(key, number, row)
+            yield from rows
 
 
 def leave_study(out: Path, name: str, study: Study, facts: dict[str, Any], rows: list[Row]) -> dict[str, Any]:

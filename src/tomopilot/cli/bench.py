@@ -1,6 +1,7 @@
 """`tomopilot bench`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,7 @@ def bench(
     images: Annotated[
         list[str] | None, typer.Argument(help="As for simulate; speed uses only the first, or a phantom.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="New folder for all files of the study.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files of the study.")] = None,
     prior: Prior = None,
     operator: Operator = "radon",
     posteriors: Annotated[
@@ -77,7 +78,7 @@ def bench(
 ) -> None:
     """Measure how honest the samples are, and how fast the steps; make the paper's figures again.
 
-    A figure continues what its folder holds; figures of one folder share their comparisons.
+    What was stopped goes on when it is called again; figures of one folder share their comparisons.
 
     Example: tomopilot bench calibration slices.npz::0-9 --out runs/calibration
 
@@ -134,24 +135,31 @@ def bench(
     for line in (*(() if prior else usual_prior(plan)), *notices):
         typer.echo(line, err=True)
     facts = {"version": __version__, "command": command_line(), "notices": notices}
-    _carry_out(study, work, out, into, as_json, facts)
+    _carry_out(study, work, others, out, into, as_json, facts)
 
 
 def _carry_out(
-    name: str, study: "Study", out: Path, into: Path | None, as_json: bool, origin: dict[str, Any]
+    name: str,
+    study: "Study",
+    foreign: tuple[str, ...],
+    out: Path,
+    into: Path | None,
+    as_json: bool,
+    origin: dict[str, Any],
 ) -> None:
-    """Runs a study, leaves its files, and writes what it fitted into a card."""
-    from tomopilot.bench.studies import leave_study
-    from tomopilot.prior.checkpoint import take_up_trust
+    """Runs what is left of a study, leaves its files, and writes what it fitted into a card."""
+    from tomopilot.bench.studies import leave_study, rows_of
+    from tomopilot.prior.checkpoint import folder_of, read_card, take_up_trust
 
-    rows = []
+    plan, rows = study.plan, []
+    cards = [read_card(folder_of(method.prior)) for method in plan.methods if method.prior]
+    about = {"study": name, "plan": asdict(plan), "foreign": foreign, "priors": cards, "version": __version__}
     with bar(len(study), name) as report:
-        for row in study.rows():
+        for row in rows_of(study, out, about):
             rows.append(row)
             report(len(rows), study.line(row), True)
     summary = leave_study(out, name, study, origin, rows)
     if into is not None:
-        plan = study.plan
         facts = {"count": plan.count, "noise": plan.noise, "images": len(plan.images)}
         take_up_trust(into, summary.get("fitted", {}), facts | {"command": command_line()})
     for note in summary.get("notes", ()):
