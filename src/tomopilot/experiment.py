@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tomopilot.design.policy import OLDEST, Choice, Policy
-from tomopilot.design.trust import surprise
+from tomopilot.design.trust import relative_noise, surprise
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
@@ -200,7 +200,8 @@ class Experiment:
         reached = self.operator.settings[design] if setting is None else numbers(setting)
         chosen_by = self.snapshot.chosen_by
         moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
-        return Told(design, reached.tolist(), self._surprise(reached, values, noise), moves)
+        noisy = relative_noise(values, noise.precision(values))
+        return Told(design, reached.tolist(), self._surprise(reached, values, noise), moves, noisy)
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""

@@ -143,6 +143,7 @@ class Told:
     setting: float | list[float]  # that was reached; radians or row
     surprise: float | None  # see `trust.surprise`; None where nothing was predicted
     moves: list[float] | None  # of the samples it was chosen by, see `posterior.moves`
+    noise: float | None = None  # see `trust.relative_noise`
 
 
 @dataclass(frozen=True, eq=False)

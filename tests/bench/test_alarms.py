@@ -12,7 +12,7 @@ SCANS = [[None, 1.0, 2.0, 0.5, 3.0, 3.0], [None, None, 0.7, 1.5, 1.0, 0.4]]
 
 def told(surprises, moves):
     """The measurements of a scan."""
-    return [Told(0, 0.0, *each) for each in zip(surprises, moves, strict=True)]
+    return [Told(0, 0.0, *each, noise=0.01) for each in zip(surprises, moves, strict=True)]
 
 
 def test_a_fitted_alarm_is_quiet_on_its_own_scans_with_a_reserve():
@@ -37,12 +37,9 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
     assert [alarm(surprises) for surprises in quiet] == [None] * 19 and alarm(odd[0]) is not None
 
 
-NOISE = "relative:0.01"
-
-
-def watch_of(trust, noise=NOISE):
+def watch_of(trust):
     """What a card with this `trust` has watch over a scan that `scout` chooses for."""
-    return Trust.from_card({"trust": trust}).watch("scout", noise)
+    return Trust.from_card({"trust": trust}).watch("scout")
 
 
 @pytest.fixture
@@ -54,8 +51,7 @@ def moves(rng):
 
 def test_both_alarms_are_fitted_at_once_and_ring_on_what_each_hears(moves):
     surprises = [[None, *torch.rand(19).tolist()] for _ in moves]
-    fitted = fit_all(surprises, moves)
-    fitted["strangeness"] |= {"noise": NOISE, "until": 20}
+    fitted = fit_all([told(*scan) for scan in zip(surprises, moves, strict=True)])
     watch = watch_of({kind: {"scout": values} for kind, values in fitted.items()})
     raised = [watch(told(*scan)) for scan in zip(surprises, moves, strict=True)]
     assert raised.count(None) >= 19
@@ -64,15 +60,39 @@ def test_both_alarms_are_fitted_at_once_and_ring_on_what_each_hears(moves):
     assert watch(told([*4 * [None], *16 * [1e6]], moves[0])).by == "surprise"
 
 
+def fitted_on(moves):
+    return fit_strangeness([told([None] * len(scan), scan) for scan in moves])
+
+
 def test_strangeness_needs_many_draws_and_no_spread_in_every_number(moves):
-    assert fit_strangeness([[None, [1.0, 2.0, 3.0]]]) is None and fit_strangeness([[None]]) is None
-    assert "strangeness" not in fit_all([[None, 1.0, 2.0]], [[None, None, [1.0, 2.0]]])
+    assert fitted_on([[None, [1.0, 2.0, 3.0]]]) is None and fitted_on([[None]]) is None
+    assert "strangeness" not in fit_all([told([None, 1.0, 2.0], [None, None, [1.0, 2.0]])])
     held = [[move and [7.0, *move[1:]] for move in scan] for scan in moves]
-    assert math.isfinite(fit_strangeness(held)([7.0, 3.0, 3.0]))
+    assert math.isfinite(fitted_on(held)([7.0, 3.0, 3.0], 9, 0.01))
+
+
+def test_what_counts_and_noise_do_to_moves_is_found(rng):
+    """Of moves made by a law, the law; of one noise only, that of the count."""
+    slopes, mean = torch.tensor([[-0.5, 0.8], [0.1, 0.0], [0.3, -0.2]]), torch.tensor([1.0, -2.0, 0.5])
+
+    def scan(noise):
+        logs = torch.tensor([[math.log(n), math.log(noise)] for n in range(1, 21)])
+        moves = mean + logs @ slopes.T + 0.01 * torch.randn(20, 3, generator=rng)
+        return [Told(0, 0.0, None, move, noise) for move in moves.tolist()]
+
+    found = fit_strangeness([scan(noise) for noise in 10 * [0.003, 0.01, 0.03]])
+    torch.testing.assert_close(torch.tensor(found.slopes), slopes, rtol=0, atol=0.01)
+    torch.testing.assert_close(torch.tensor(found.mean), mean, rtol=0, atol=0.03)
+    assert found.noise == (0.003, 0.03) and found.until == 20
+    assert [found(one.moves, n, one.noise) < 5 for n, one in enumerate(scan(0.02), 1)] == [True] * 20
+    one = fit_strangeness([scan(noise) for noise in 10 * [0.0099, 0.01, 0.0101]])
+    torch.testing.assert_close(torch.tensor(one.slopes)[:, 0], slopes[:, 0], rtol=0, atol=0.02)
+    assert [slope for _, slope in one.slopes] == [0.0] * 3
 
 
 STRANGE = {
-    "mean": [0.0], "precision": [[1.0]], "drift": 3.0, "threshold": 4.0, "noise": NOISE, "until": 2
+    "mean": [0.0], "slopes": [[0.0, 0.0]], "precision": [[1.0]], "drift": 3.0, "threshold": 4.0,
+    "noise": [0.01, 0.01], "until": 2,
 }  # fmt: skip
 
 
@@ -93,8 +113,14 @@ def test_a_card_may_hold_either_alarm_or_none():
 
 def test_strangeness_is_heard_under_its_own_noise_and_as_long_as_it_was_fitted():
     trust = {"alarm": {"scout": {"drift": 1.0, "threshold": 2.0}}, "strangeness": {"scout": STRANGE}}
-    assert watch_of(trust, "relative:0.1") == watch_of({"alarm": trust["alarm"]})
     watch = watch_of(trust)
     assert watch.seen(told(4 * [None], 4 * [[2.0]])) == [4.0, 4.0, None, None]
+    assert watch.seen([Told(0, 0.0, None, [2.0], 0.1)]) == [None]
     assert watch(told(4 * [None], [None, None, [1e9], [1e9]])) is None
     assert watch(told(4 * [None], [None, [1e9], None, None])) == (2, "strangeness")
+
+
+def test_a_card_of_an_earlier_form_is_rejected_with_what_to_do():
+    old = {"mean": [0.0], "precision": [[1.0]], "drift": 3.0, "threshold": 4.0, "noise": "none", "until": 2}
+    with pytest.raises(ValueError, match=r"fit it again with `tomopilot bench"):
+        watch_of({"strangeness": {"scout": old}})

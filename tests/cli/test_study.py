@@ -381,11 +381,13 @@ def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
     """A card that knows other moves: the first samples that were taken up again are strange."""
     wary = shutil.copytree(tiny, tmp_path / "strange")
     card = json.loads((wary / "card.json").read_text())
-    known = {"mean": 9 * [50.0], "precision": [[float(i == j) for i in range(9)] for j in range(9)]}
+    known = {
+        "mean": 9 * [50.0],
+        "slopes": 9 * [[0.0, 0.0]],
+        "precision": [[float(i == j) for i in range(9)] for j in range(9)],
+    }
     card["trust"] = {
-        "strangeness": {
-            "scout": {**known, "drift": 0.0, "threshold": 1.0, "noise": "relative:0.01", "until": 9}
-        }
+        "strangeness": {"scout": {**known, "drift": 0.0, "threshold": 1.0, "noise": [0.001, 0.1], "until": 9}}
     }
     (wary / "card.json").write_text(json.dumps(card))
     out = command("simulate", "--prior", wary)

@@ -211,10 +211,12 @@ def test_guarded_goes_on_by_the_fallback_once_the_alarm_is_raised(draws):
 
 def test_guarded_hears_strange_samples_too(draws):
     greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
-    watch = Watch(strangeness=Alarm(0.25, 2.0), strange=Strangeness([1.0], [[4.0]]))
+    watch = Watch(
+        strangeness=Alarm(0.25, 2.0), strange=Strangeness([1.0], [[0.0, 0.0]], [[4.0]], (0.01, 0.01), 9)
+    )
     guarded = Guarded(greedy, InOrder([3, 1, 5]), watch)
     for moves, design in (((None, [1.2]), 5), ((None, [5.0]), 3)):
-        told = tuple(Told(0, 0.0, None, move) for move in moves)
+        told = tuple(Told(0, 0.0, None, move, 0.01) for move in moves)
         assert guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, told)).design == design
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tomopilot.design.trust import Alarm, Raised, Strangeness, Trust, Watch, surprise
+from tomopilot.design.trust import Alarm, Raised, Strangeness, Trust, Watch, relative_noise, surprise
 from tomopilot.records import Told
 
 BINS = 200
@@ -92,27 +92,62 @@ def test_a_perfect_prediction_is_no_error():
 def test_strangeness_is_about_1_where_moves_are_like_the_known_ones(rng):
     mixing = torch.randn(6, 6, generator=rng, dtype=torch.float64)
     mean, covariance = torch.arange(6.0, dtype=torch.float64), mixing @ mixing.T
-    strange = Strangeness(mean.tolist(), covariance.inverse().tolist())
+    strange = strangeness(mean.tolist(), covariance.inverse().tolist())
     moves = mean + torch.randn(2000, 6, generator=rng, dtype=torch.float64) @ mixing.T
-    assert sum(map(strange, moves.tolist())) / 2000 == pytest.approx(1.0, abs=0.05)
+    found = [strange(one, 3, 0.01) for one in moves.tolist()]
+    assert sum(found) / 2000 == pytest.approx(1.0, abs=0.05)
 
 
 def test_strangeness_by_hand():
-    strange = Strangeness([1.0, 2.0], [[4.0, 0.0], [0.0, 1.0]])
-    assert strange([2.0, 5.0]) == pytest.approx((4 * 1 + 9) / 2)
-    assert strange([1.0, 2.0]) == 0.0 and strange(None) is None
+    strange = strangeness([1.0, 2.0], [[4.0, 0.0], [0.0, 1.0]])
+    assert strange([2.0, 5.0], 1, 0.01) == pytest.approx((4 * 1 + 9) / 2)
+    assert strange([1.0, 2.0], 9, 0.01) == 0.0 and strange(None, 9, 0.01) is None
     with pytest.raises(ValueError, match="3 moves, but 2 are known"):
-        strange([1.0, 2.0, 3.0])
+        strange([1.0, 2.0, 3.0], 9, 0.01)
 
 
-STRANGE = Strangeness([0.0], [[1.0]])
+def test_strangeness_knows_that_moves_shrink_and_follow_the_noise():
+    strange = Strangeness([3.0], [[-2.0, 0.5]], [[1.0]], (0.01, 0.04), 20)
+    expected = 3.0 - 2.0 * math.log(7) + 0.5 * math.log(0.02)
+    assert strange([expected], 7, 0.02) == pytest.approx(0.0) and strange([expected], 14, 0.02) > 1
+    assert strange([expected + 2.0], 7, 0.02) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "noise", "known"),
+    [
+        (20, 0.01, True), (21, 0.01, False), (5, None, False), (5, 0.0, False), (5, 0.0067, True),
+        (5, 0.0066, False), (5, 0.0599, True), (5, 0.0601, False), (5, math.inf, False),
+    ],
+)  # fmt: skip
+def test_nothing_is_strange_where_nothing_was_fitted(number, noise, known):
+    strange = Strangeness([0.0], [[0.0, 0.0]], [[1.0]], (0.01, 0.04), 20)
+    assert (strange([2.0], number, noise) == 4.0) == known
+    assert (strange([2.0], number, noise) is None) != known
+
+
+def test_relative_noise_is_that_of_the_values_that_are_used():
+    values = torch.tensor([3.0, -4.0, math.nan, 5.0])
+    precision = torch.tensor([4.0, 4.0, 0.0, 0.0])
+    assert relative_noise(values, precision) == pytest.approx(1 / math.sqrt(4 * (9 + 16) / 2))
+    assert relative_noise(values, torch.zeros(4)) is None
+    assert relative_noise(torch.zeros(4), torch.ones(4)) is None
+    assert relative_noise(torch.tensor([3 + 4j]), torch.tensor(1.0)) == pytest.approx(0.2)
+
+
+def strangeness(mean, precision):
+    """Of moves that depend on nothing."""
+    return Strangeness(mean, [[0.0, 0.0]] * len(mean), precision, (0.001, 1.0), 100)
+
+
+STRANGE = strangeness([0.0], [[1.0]])
 LOUD, QUIET = [None, OUTLIER, OUTLIER, 1.0], [None, 1.0, 1.0, 1.0]
 FAR, NEAR = [None, None, [9.0], [9.0]], [None, None, [0.5], [0.5]]
 
 
 def told(surprises, moves):
     """The measurements of a scan."""
-    return [Told(0, 0.0, *each) for each in zip(surprises, moves, strict=True)]
+    return [Told(0, 0.0, *each, noise=0.01) for each in zip(surprises, moves, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -141,4 +176,4 @@ def test_nothing_is_judged_while_a_scan_is_opened():
     assert Watch(ALARM)(scan).at == 2 and Watch(ALARM, since=2)(scan).at == 4
     assert Watch(strange=STRANGE, since=2).seen(told(LOUD, FAR))[:2] == [None, None]
     card = {"trust": {"alarm": {"scout": {"drift": 0.2, "threshold": 1}}}}
-    assert Trust.from_card(card).watch("scout", "", since=4).since == 4
+    assert Trust.from_card(card).watch("scout", since=4).since == 4

@@ -16,7 +16,9 @@ from tomopilot.prior.training import Training, read_training
 
 NETWORK = {"fold": 2, "widths": [8, 8], "groups": 4, "layers": 1}
 ALARM = {"drift": 1.0, "threshold": 2.0}
-STRANGE = {**ALARM, "mean": [0.0], "precision": [[1.0]], "noise": "none", "until": 20}
+STRANGE = {
+    **ALARM, "mean": [0.0], "slopes": [[-0.1, 0.2]], "precision": [[1.0]], "noise": [0.01, 0.02], "until": 20
+}  # fmt: skip
 TRUST = {
     "inflation": {"prox": {"5": 1.1, "10": 1.2}},
     "alarm": {"scout": ALARM},
@@ -62,7 +64,7 @@ def try_cards(prior, tmp_path, count, seed):
         (tmp_path / CARD).write_text(json.dumps(mutated(good, chance)))
         try:
             card = load_prior(tmp_path).card
-            Trust.from_card(card).watch("scout", "none")
+            Trust.from_card(card).watch("scout")
         except ValueError as error:
             assert len(str(error)) < 600
             rejected += 1

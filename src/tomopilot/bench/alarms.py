@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import cycle
 from statistics import mean, median, stdev
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import torch
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.experiment import run
+from tomopilot.records import Told
 from tomopilot.report.charts import alarms
 from tomopilot.scan.judge import Row
 from tomopilot.scan.plan import Plan, Scan
@@ -21,7 +23,7 @@ QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet .
 RESERVE = 1.25  # ... with this factor between their highest sum and the threshold
 FEWEST = 4  # times as many warm draws as a draw has moves, to fit a Gaussian to them
 
-Moves = Sequence[float] | None
+NARROW = 0.2  # standard deviation of the logarithm of noise below which it counts as one noise
 
 
 def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
@@ -39,25 +41,42 @@ def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
     return Alarm(drift, RESERVE * peaks[math.ceil(QUIET * len(peaks)) - 1])
 
 
-def fit_strangeness(scanned: Sequence[Sequence[Moves]]) -> Strangeness | None:
-    """Mean and inverse covariance of the moves of all these scans' samples; None where they are too few."""
-    known = torch.tensor([move for moves in scanned for move in moves if move], dtype=torch.float64)
-    if known.ndim < 2 or len(known) < FEWEST * known.shape[1]:
+def fit_strangeness(scanned: Sequence[Sequence[Told]]) -> Strangeness | None:
+    """By least squares over the samples of all these scans; None where they are too few."""
+    known = [(n, one) for told in scanned for n, one in enumerate(told, 1) if one.moves and one.noise]
+    if not known or len(known) < FEWEST * len(known[0][1].moves or ()):
         return None
-    return Strangeness(known.mean(0).tolist(), torch.linalg.pinv(known.T.cov(), hermitian=True).tolist())
+    moves = torch.tensor([one.moves for _, one in known], dtype=torch.float64)
+    noises = [one.noise or 0.0 for _, one in known]
+    given = torch.tensor([[n for n, _ in known], noises], dtype=torch.float64).T.log()
+    middle, average = given.mean(0), moves.mean(0)
+    apart = given - middle
+    if apart[:, 1].std() < NARROW:
+        apart[:, 1] = 0.0  # its slope is then 0
+    slopes = torch.linalg.pinv(apart) @ (moves - average)
+    rest = moves - average - apart @ slopes
+    return Strangeness(
+        (average - middle @ slopes).tolist(), slopes.T.tolist(),
+        torch.linalg.pinv(rest.T.cov(), hermitian=True).tolist(),
+        (min(noises), max(noises)), max(n for n, _ in known),
+    )  # fmt: skip
 
 
-def fit_all(
-    surprises: Sequence[Sequence[float | None]], moves: Sequence[Sequence[Moves]]
-) -> dict[str, dict[str, Any]]:
+def fit_all(scanned: Sequence[Sequence[Told]]) -> dict[str, dict[str, Any]]:
     """What goes into a card for both alarms, by kind; an alarm with too few scans is left out."""
-    fitted = {}
+    fitted, surprises = {}, [[one.surprise for one in told] for told in scanned]
     if sum(value is not None for scan in surprises for value in scan) > 1:
         fitted["alarm"] = asdict(fit(surprises))
-    if strange := fit_strangeness(moves):
-        seen = [[strange(move) for move in scan] for scan in moves]
+    if strange := fit_strangeness(scanned):
+        seen = [Watch(strange=strange).seen(told) for told in scanned]
         fitted["strangeness"] = asdict(strange) | asdict(fit(seen))
     return fitted
+
+
+def told_again(row: Row) -> list[Told]:
+    """What the alarms hear of a scan, from its row."""
+    heard = zip(row["surprises"], row["moves"], row["noises"], strict=True)
+    return [Told(0, 0.0, *each) for each in heard]
 
 
 def highest(alarm: Alarm | None, values: Sequence[float | None]) -> float:
@@ -71,6 +90,7 @@ class Alarms:
 
     plan: Plan
     foreign: tuple[str, ...] = ()
+    noises: tuple[str, ...] = ()  # that images take in turn; none: the plan's
     columns: ClassVar[tuple[str, ...]] = (
         "image", "prior", "posterior", "seed", "foreign", "measurements", "alarm", "alarm_by", "delay",
         "peak", "strangeness_peak", "surprise",
@@ -91,14 +111,15 @@ class Alarms:
         return replace(self.plan, images=(*self.plan.images, *self.foreign))
 
     def parts(self) -> dict[str, Callable[[], Iterator[Row]]]:
-        return {scan.key: partial(self._scanned, scan) for scan in self._everything.scans}
+        taken = zip(self._everything.scans, cycle(self.noises or [self.plan.noise]))
+        return {scan.key: partial(self._scanned, scan, noise) for scan, noise in taken}
 
-    def _scanned(self, scan: Scan) -> Iterator[Row]:
-        cell = virtual(self.plan, scan)
+    def _scanned(self, scan: Scan, noise: str) -> Iterator[Row]:
+        cell = virtual(replace(self.plan, noise=noise), scan)
         experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
         for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
             pass
-        surprises, moves = experiment.surprises, [told.moves for told in experiment.told]
+        surprises = experiment.surprises
         predicted = [value for value in surprises if value]
         at, by = cell.judge.raised() or (None, None)
         strangeness = watch.seen(experiment.told)
@@ -110,7 +131,9 @@ class Alarms:
             "peak": highest(watch.surprise, surprises),
             "strangeness_peak": highest(watch.strangeness, strangeness),
             "surprise": math.exp(mean(map(math.log, predicted))) if predicted else None,
-            "surprises": surprises, "strangeness": strangeness, "moves": moves,
+            "surprises": surprises, "strangeness": strangeness,
+            "moves": [told.moves for told in experiment.told],
+            "noises": [told.noise for told in experiment.told],
         }  # fmt: skip
 
     def line(self, row: Row) -> str:
@@ -130,13 +153,16 @@ class Alarms:
                 "highest_peak": max((row["peak"] for row in own), default=None),
                 "highest_strangeness_peak": max((row["strangeness_peak"] for row in own), default=None),
             }
-        known = [row for row in rows if not row["foreign"]]
-        fitted = fit_all([row["surprises"] for row in known], [row["moves"] for row in known])
-        if "strangeness" in fitted:
-            fitted["strangeness"] |= {"noise": self.plan.noise, "until": self.plan.budget}
+        fitted = fit_all([told_again(row) for row in rows if not row["foreign"]])
         chooser = self.plan.methods[0].chooser
         series = {key: {row["image"]: row[key] for row in rows} for key in ("surprises", "strangeness")}
-        return {**kinds, "fitted": {kind: {chooser: values} for kind, values in fitted.items()}, **series}
+        noise = ",".join(self.noises) or self.plan.noise
+        return {
+            **kinds,
+            "noise": noise,
+            "fitted": {kind: {chooser: values} for kind, values in fitted.items()},
+            **series,
+        }
 
     def table(self, findings: dict[str, Any]) -> list[dict[str, Any]]:
         """What is printed: the known and the foreign scans."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -59,14 +60,14 @@ class Entry(NamedTuple):
     """A study as the command line knows it; posteriors and images are what it takes where none are named."""
 
     about: str
-    make: Callable[[Plan, str, tuple[str, ...]], Study]  # from a plan, its extent, and foreign images
+    make: Callable[[Plan, str, tuple[str, ...], tuple[str, ...]], Study]  # extent, foreign images, noises
     policy: str | None  # none: the usual fixed order of what is measured
     posteriors: str
     images: tuple[str, ...] = ()
     start: int = 0  # measurements before adaptivity
 
 
-def speed(plan: Plan, extent: str, foreign: tuple[str, ...]) -> Speed:
+def speed(plan: Plan, extent: str, foreign: tuple[str, ...], noises: tuple[str, ...]) -> Speed:
     """quick: the smallest sizes, to see that it runs; large: images up to 1024 x 1024."""
     if plan.operator != "radon":
         raise ValueError(
@@ -86,7 +87,7 @@ STUDIES = {
     ),
     "alarm": Entry(
         "surprise of each measurement, false alarms, and delay of alarms on images of other kinds",
-        lambda plan, _, foreign: Alarms(plan, foreign), "variance", "auto", start=4,
+        lambda plan, _, foreign, noises: Alarms(plan, foreign, noises), "variance", "auto", start=4,
     ),
     "certain": Entry(
         "error predicted by the samples against the real one, and how often stopping by it is too early",
@@ -97,6 +98,11 @@ STUDIES = {
         speed, "variance", "soft,auto", ("phantom:chip::0",),
     ),
 }  # fmt: skip
+
+
+def settings(study: Any) -> dict[str, Any]:
+    """All that a study was made with."""
+    return asdict(study)
 
 
 def rows_of(study: Study, folder: Path, about: dict[str, Any]) -> Iterator[Row]:

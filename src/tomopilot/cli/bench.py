@@ -1,7 +1,7 @@
 """`tomopilot bench`."""
 
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,6 @@ from tomopilot.cli.options import (
     AsJson,
     Count,
     Device,
-    Noise,
     On,
     Operator,
     PixelSize,
@@ -48,7 +47,13 @@ def bench(
         str | None, typer.Option(help="Comma-separated; default: auto, in speed soft,auto.")
     ] = None,
     count: Count = 10,
-    noise: Noise = "relative:0.01",
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="none, relative:0.01, gaussian:STD or poisson:I0; of alarm several, comma-separated, "
+            "that the images take in turn."
+        ),
+    ] = "relative:0.01",
     pixel_size: PixelSize = None,
     at: Annotated[str, typer.Option(help="Numbers of measurements at which to judge.")] = "5,10,20,40",
     foreign: Annotated[
@@ -88,8 +93,7 @@ def bench(
     from tomopilot.bench.protocol import Scale
     from tomopilot.bench.studies import STUDIES
     from tomopilot.cli.figures import make_figure
-    from tomopilot.files.images import VOLUME, single_specs
-    from tomopilot.files.volumes import is_volume
+    from tomopilot.files.images import single_specs
     from tomopilot.prior.checkpoint import read_card
     from tomopilot.scan.notices import doubts, usual_prior
     from tomopilot.scan.parts import check_names, family
@@ -111,22 +115,22 @@ def bench(
         scale = Scale(count=count, priors=tuple(prior or ()), device=device, seed=seed, **sizes)
         make_figure(study, out, scale, place(on, None))
         return
+    entry, at_counts, noises = STUDIES[study], counts(at), words(noise)
+    assert at_counts
     if number or budget or on:
         raise ValueError(f"--images, --budget and --on are for figures of the paper, not for {study}")
-    if any(map(is_volume, images or ())):
-        raise ValueError(f"{study} is of single images; leave {VOLUME} out")
-    entry, at_counts = STUDIES[study], counts(at)
-    assert at_counts
+    _check_study(study, images or [], noises)
     plan = plan_of(
         images or [*entry.images],
         priors=prior or (), posteriors=words(posteriors or entry.posteriors),
         policies=[entry.policy or family(operator).order],
-        operator=operator, count=count, budget=max(at_counts), start=entry.start, noise=noise, at=at_counts,
-        seed=seed, device=device, pixel_size=metres(pixel_size),
+        operator=operator, count=count, budget=max(at_counts), start=entry.start, noise=noises[0],
+        at=at_counts, seed=seed, device=device, pixel_size=metres(pixel_size),
     )  # fmt: skip
-    notices = doubts(plan, check(plan))
+    notices = [line for noise in noises for line in doubts(plan, check(replace(plan, noise=noise)))]
     others = tuple(single for spec in foreign or () for single in single_specs(spec))
-    work = entry.make(plan, "quick" if quick else "large" if large else "usual", others)
+    extent = "quick" if quick else "large" if large else "usual"
+    work = entry.make(plan, extent, others, tuple(noises))
     if (out / "results.csv").exists():
         raise ValueError(f"{out} already contains results; choose another --out")
     if into is not None:
@@ -135,32 +139,37 @@ def bench(
     for line in (*(() if prior else usual_prior(plan)), *notices):
         typer.echo(line, err=True)
     facts = {"version": __version__, "command": command_line(), "notices": notices}
-    _carry_out(study, work, others, out, into, as_json, facts)
+    _carry_out(study, work, out, into, as_json, facts)
+
+
+def _check_study(study: str, images: list[str], noises: list[str]) -> None:
+    """Raises on what only other studies can do."""
+    from tomopilot.files.images import VOLUME
+    from tomopilot.files.volumes import is_volume
+
+    if any(map(is_volume, images)):
+        raise ValueError(f"{study} is of single images; leave {VOLUME} out")
+    if len(noises) > 1 and study != "alarm":
+        raise ValueError(f"several noises are for alarm, not for {study}; name one")
 
 
 def _carry_out(
-    name: str,
-    study: "Study",
-    foreign: tuple[str, ...],
-    out: Path,
-    into: Path | None,
-    as_json: bool,
-    origin: dict[str, Any],
+    name: str, study: "Study", out: Path, into: Path | None, as_json: bool, origin: dict[str, Any]
 ) -> None:
     """Runs what is left of a study, leaves its files, and writes what it fitted into a card."""
-    from tomopilot.bench.studies import leave_study, rows_of
+    from tomopilot.bench.studies import leave_study, rows_of, settings
     from tomopilot.prior.checkpoint import folder_of, read_card, take_up_trust
 
     plan, rows = study.plan, []
     cards = [read_card(folder_of(method.prior)) for method in plan.methods if method.prior]
-    about = {"study": name, "plan": asdict(plan), "foreign": foreign, "priors": cards, "version": __version__}
+    about = {"study": name, **settings(study), "priors": cards, "version": __version__}
     with bar(len(study), name) as report:
         for row in rows_of(study, out, about):
             rows.append(row)
             report(len(rows), study.line(row), True)
     summary = leave_study(out, name, study, origin, rows)
     if into is not None:
-        facts = {"count": plan.count, "noise": plan.noise, "images": len(plan.images)}
+        facts = {"count": plan.count, "noise": summary["noise"], "images": len(plan.images)}
         take_up_trust(into, summary.get("fitted", {}), facts | {"command": command_line()})
     for note in summary.get("notes", ()):
         typer.echo(note, err=True)

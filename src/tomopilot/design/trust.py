@@ -1,9 +1,8 @@
 """How far the samples can be trusted: the error they predict, surprise, strangeness, alarms."""
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +10,8 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from tomopilot.records import Told
+
+WIDER = 1.5  # factor beyond the noise of a fit at which it still holds
 
 
 def surprise(
@@ -42,28 +43,52 @@ def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:
     return math.sqrt((1 + 1 / k) * images.var(0).mean().item()) if k > 1 else None
 
 
+def relative_noise(values: Inexact[Tensor, "*block"], precision: Tensor) -> float | None:
+    """One over the root mean square of a value over its noise; None where no value says anything."""
+    used = (precision > 0).expand(values.shape)
+    ratios = (values.abs().square() * precision)[used]
+    return ratios.mean().rsqrt().item() if bool((ratios > 0).any()) else None
+
+
 @dataclass(frozen=True)
 class Strangeness:
     """How unlike those of known scans the moves of samples are: squared Mahalanobis distance per number.
 
     About 1 for images like those it was fitted on. The distance from a Gaussian of denoising residuals is the
-    test of Mahmood, Oliva and Styner 2021; `posterior.moves` says what the numbers are.
+    test of Mahmood, Oliva and Styner 2021; `posterior.moves` says what the numbers are. Moves shrink as an
+    image is resolved and depend on the noise: their mean is linear in the logarithms of both.
+
+    mean: of each move, at the first measurement and a relative noise of 1
+    slopes: of each move, by the logarithms of the number of measurements and of the relative noise
+    precision: inverse covariance of the moves about that
+    noise: least and highest relative noise that it was fitted for
+    until: measurements that it was fitted for
     """
 
     mean: Sequence[float]
-    precision: Sequence[Sequence[float]]  # inverse covariance
+    slopes: Sequence[Sequence[float]]
+    precision: Sequence[Sequence[float]]
+    noise: tuple[float, float]
+    until: int
 
-    def __call__(self, moves: Sequence[float] | None) -> float | None:
-        """None for samples of which no moves were noted."""
-        if moves is None:
+    def __call__(self, moves: Sequence[float] | None, number: int, noise: float | None) -> float | None:
+        """Of the samples that the `number`-th measurement was chosen by; None where that is not known."""
+        if moves is None or not self.knows(number, noise):
             return None
         if len(moves) != len(self.mean):
             raise ValueError(
                 f"samples came with {len(moves)} moves, but {len(self.mean)} are known; "
                 "was this fitted for another posterior?"
             )
-        off = torch.tensor(moves, dtype=torch.float64) - torch.tensor(self.mean, dtype=torch.float64)
-        return (off @ torch.tensor(self.precision, dtype=torch.float64) @ off).item() / len(moves)
+        assert noise is not None
+        mean, slopes, precision = map(_double, (self.mean, self.slopes, self.precision))
+        off = _double(moves) - mean - slopes @ _double([math.log(number), math.log(noise)])
+        return (off @ precision @ off).item() / len(moves)
+
+    def knows(self, number: int, noise: float | None) -> bool:
+        """Whether it was fitted for such a measurement, or one that is little noisier or quieter."""
+        lowest, highest = self.noise
+        return number <= self.until and noise is not None and lowest / WIDER <= noise <= highest * WIDER
 
 
 @dataclass(frozen=True)
@@ -110,14 +135,12 @@ class Watch:
     """The alarms of a scan, of which either may be missing: over its surprises, and over its strangeness.
 
     since: measurements before which nothing is judged: samples of fewer know little, much surprises them
-    until: measurements after which it is not known what is strange; moves shrink as an image is resolved
     """
 
     surprise: Alarm | None = None
     strangeness: Alarm | None = None
     strange: Strangeness | None = None
     since: int = 0
-    until: int = sys.maxsize
 
     def __call__(self, told: Sequence[Told]) -> Raised | None:
         """The first alarm, or None."""
@@ -128,18 +151,11 @@ class Watch:
 
     def seen(self, told: Sequence[Told]) -> list[float | None]:
         """The strangeness of each measurement's samples."""
-        strange, known = self.strange, range(self.since + 1, self.until + 1)
-        return [strange(one.moves) if strange and n in known else None for n, one in enumerate(told, 1)]
-
-
-@dataclass(frozen=True)
-class Known:
-    """Strangeness as a card holds it: of one noise, and for so many measurements."""
-
-    strange: Strangeness
-    alarm: Alarm
-    noise: str
-    until: int
+        strange, since = self.strange, self.since
+        return [
+            strange(one.moves, n, one.noise) if strange and n > since else None
+            for n, one in enumerate(told, 1)
+        ]
 
 
 @dataclass(frozen=True)
@@ -147,11 +163,12 @@ class Trust:
     """What a prior's card says about how far its samples can be trusted, by name of the posterior.
 
     inflation: factors by number of measurements; margins: of the error that a pair of posteriors expects
+    strangeness: with its alarm
     """
 
     inflation: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
-    strangeness: Mapping[str, Known] = field(default_factory=dict)
+    strangeness: Mapping[str, tuple[Strangeness, Alarm]] = field(default_factory=dict)
     margins: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
@@ -171,17 +188,10 @@ class Trust:
                 f"({type(error).__name__}: {error}); fit it again with `tomopilot bench ... --into`"
             ) from None
 
-    def watch(self, chooser: str, noise: str, since: int = 0) -> Watch | None:
-        """The alarms over a scan that chooses by these samples.
-
-        Surprise allows for the noise; how far data move samples depends on it, so strangeness is for one.
-        """
-        alarm, known = self.alarms.get(chooser), self.strangeness.get(chooser)
-        watch = Watch(alarm, since=since) if alarm else None
-        if known is None or known.noise != noise:
-            return watch
-        watch = watch or Watch(since=since)
-        return replace(watch, strangeness=known.alarm, strange=known.strange, until=known.until)
+    def watch(self, chooser: str, since: int = 0) -> Watch | None:
+        """The alarms over a scan that chooses by these samples."""
+        alarm, (strange, strangeness) = self.alarms.get(chooser), self.strangeness.get(chooser, (None, None))
+        return Watch(alarm, strangeness, strange, since) if alarm or strange else None
 
 
 def _positive(value: Any) -> float:
@@ -206,9 +216,18 @@ def _alarm(values: Mapping[str, Any]) -> Alarm:
     return Alarm(_finite(values["drift"]), _finite(values["threshold"]))
 
 
-def _known(values: Mapping[str, Any]) -> Known:
-    mean, precision = values["mean"], values["precision"]
-    if len(precision) != len(mean) or any(len(row) != len(mean) for row in precision):
-        raise ValueError(f"a precision of {len(precision)} rows for {len(mean)} moves")
-    strange = Strangeness([*map(_finite, mean)], [[*map(_finite, row)] for row in precision])
-    return Known(strange, _alarm(values), str(values["noise"]), int(_positive(values["until"])))
+def _known(values: Mapping[str, Any]) -> tuple[Strangeness, Alarm]:
+    mean, slopes, precision = values["mean"], values["slopes"], values["precision"]
+    lengths = {len(mean), len(slopes), len(precision), *map(len, precision)}
+    if len(lengths) > 1 or any(len(row) != 2 for row in slopes):
+        raise ValueError(f"slopes or a precision of other lengths than {len(mean)} moves")
+    lowest, highest = map(_positive, values["noise"])
+    strange = Strangeness(
+        [*map(_finite, mean)], [[*map(_finite, row)] for row in slopes],
+        [[*map(_finite, row)] for row in precision], (lowest, highest), int(_positive(values["until"])),
+    )  # fmt: skip
+    return strange, _alarm(values)
+
+
+def _double(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

@@ -123,7 +123,7 @@ def assemble(
 
     estimator, alike = watched(method.estimator), method.chooser == method.estimator
     chooser = estimator if alike else watched(method.chooser)
-    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.noise, since)
+    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, since)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, alarm, truth)
     ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget

@@ -100,28 +100,29 @@ def alarms(plan: Plan) -> list[str]:
     """For each prior and chooser of an adaptive scan: what would notice a foreign image."""
     adaptive = [method for method in plan.methods if method.adaptive and method.prior]
     known = dict.fromkeys((method.prior, method.chooser) for method in adaptive)
-    return [watching(str(prior), chooser, plan.noise) for prior, chooser in known]
+    return [watching(str(prior), chooser) for prior, chooser in known]
 
 
-def watching(prior: str, chooser: str, noise: str) -> str:
+def watching(prior: str, chooser: str) -> str:
     """Which alarms watch over scans that choose by these samples.
 
-    >>> watching("chip-128", "soft", "none")
+    >>> watching("chip-128", "soft")
     'prior chip-128: no alarm was fitted for samples of soft, so a foreign image would not be noticed'
     """
     card = read_card(folder_of(prior))
-    watch, name = Trust.from_card(card).watch(chooser, noise), card.get("name") or prior
+    watch, name = Trust.from_card(card).watch(chooser), card.get("name") or prior
     if watch is None:
         return (
             f"prior {name}: no alarm was fitted for samples of {chooser}, so a foreign image would not be "
             "noticed"
         )
     if watch.strange is None:
-        return (
-            f"prior {name}: an alarm watches for surprising measurements; that for foreign images was not "
-            f"fitted for noise {noise}"
-        )
-    return f"prior {name}: alarms watch for surprising measurements and for foreign images"
+        return f"prior {name}: an alarm watches for surprising measurements, none for strange samples"
+    lowest, highest = watch.strange.noise
+    noise = f"noise of {lowest:.2g}" + (f" to {highest:.2g}" if highest > 1.01 * lowest else "")
+    return (
+        f"prior {name}: alarms watch for surprising measurements, and for strange samples at relative {noise}"
+    )
 
 
 def after(images: list[dict[str, Any]], noun: str) -> list[str]:
