@@ -4,8 +4,8 @@
     PYTHONPATH=tests python benchmarks/fuzz/readers.py NIfTI -max_total_time=600
 
 The name is one of `IMAGES` or `SCANS`. What follows are options of libFuzzer, which begins with the small
-files below and tries what reaches new code; a folder as last argument keeps that. It ends with a crash, a hang
-of 10 s, or 1 GB of memory, and leaves the input as a file in the present folder.
+files below and tries what reaches new code; a folder as last argument keeps that. It ends with a crash, a
+hang of 10 s, or 1 GB of memory, and leaves the input as a file in the present folder.
 """
 
 import sys
