@@ -48,6 +48,49 @@ def test_what_is_told_is_what_was_measured(call, scan, tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["noise"] == "as measured"
 
 
+@pytest.mark.parametrize(("last", "offset", "kept"), [(180, 0, 24), (180, 5, 25), (360, 0, 24), (360, 5, 48)])
+def test_a_direction_is_offered_once(call, tmp_path, last, offset, kept):
+    """Half a turn later the lines are the same, unless the detector sees others on the axis' far side."""
+    angles = np.deg2rad(np.arange(0, last + 1, 7.5))
+    lines = disc_projections(angles, 32, offset=offset)
+    np.savez(tmp_path / "scan.npz", sinogram=lines, angles_deg=np.rad2deg(angles))
+    spec = recorded_spec(f"recorded:{tmp_path / 'scan.npz'}")
+    replayed, whole = (read_recorded(spec, None, None, whole=whole) for whole in (False, True))
+    assert len(replayed.operator) == len(replayed.values) == kept and len(whole.values) == len(angles)
+    again = f"{len(angles) - kept} of {len(angles)} projections show a direction again and are left out"
+    assert (again in replayed.notes) == (kept < len(angles)) and not whole.notes
+    assert f"of all {kept} projections, the reference" in replayed.notes[-1]
+
+
+def test_stripes_are_taken_out_where_asked_for(call, tmp_path):
+    angles = np.linspace(0, np.pi, 60, endpoint=False)
+    clean = disc_projections(angles, 64, offset=0)
+    np.savez(tmp_path / "clean.npz", sinogram=clean, angles_deg=np.rad2deg(angles))
+    np.savez(
+        tmp_path / "scan.npz", sinogram=clean + 0.1 * (np.arange(64) % 16 == 5), angles_deg=np.rad2deg(angles)
+    )
+    known = read_recorded(recorded_spec(f"recorded:{tmp_path / 'clean.npz'}"), None, None).pixels
+    spec = recorded_spec(f"recorded:{tmp_path / 'scan.npz'}")
+    with_rings, without = (read_recorded(spec, None, None, stripes=width).pixels for width in (0, 9))
+    assert (without - known).square().mean() < 0.3 * (with_rings - known).square().mean()
+    words = (*BARE, "--budget", 3, "--stripes", 9, "--out", tmp_path / "run")
+    assert call("simulate", "--replay", tmp_path / "scan.npz", *words).status == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["stripes"] == 9
+    with h5py.File(tmp_path / "run" / "scan.h5") as file:
+        assert b'"stripes": "9"' in bytes(file["entry/reconstruction/provenance/data"][()])
+
+
+def test_the_words_of_a_comparison(call, scan, tmp_path):
+    """There is no truth but a reference, and it is said which."""
+    words = ("--posteriors", "fbp", "--policies", "uniform", "--budget", 5, "--out", tmp_path / "run")
+    outcome = call("compare", "--replay", scan, *words)
+    assert outcome.status == 0, outcome.err
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The reference and each method" in page and "truth" not in page.lower()
+    assert "quality is against the filtered back-projection of all 24 projections" in page
+    assert "all 24 projections, the reference" in outcome.err
+
+
 def test_an_adaptive_scan_with_a_prior(call, scan, tiny, tmp_path):
     words = ("--prior", tiny, "--posterior", "prox(steps=2)", "--count", 2, "--start", 2, "--budget", 4)
     outcome = call("simulate", "--replay", scan, *words, "--out", tmp_path / "run")
@@ -106,6 +149,8 @@ WRONG = {
     "detector rows 0 to 0; row 3": ("--replay", "{}::3"),
     "population learns": ("--replay", "{}", "--policy", 'population(slices="phantom:chip@32::0-3")'),
     "absent.npz": ("--replay", "absent.npz"),
+    "stripes is -1": ("--replay", "{}", "--stripes", -1),
+    "leave --stripes out": ("phantom:chip", "--stripes", 9),
     "the budget is 25": ("--replay", "{}", "--budget", 25),
 }
 
