@@ -1,6 +1,7 @@
 """`--replay`: a measured scan is the instrument, and the reconstruction from all of it the truth."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from samples import disc_projections, nxtomo_parts, save_nxtomo
 
 from tomopilot.measure.noise import Masked
+from tomopilot.prior.checkpoint import read_card
 from tomopilot.scan.replayed import read_recorded, recorded_spec
 
 ANGLES = np.linspace(0, np.pi, 24, endpoint=False)
@@ -96,6 +98,27 @@ def test_an_adaptive_scan_with_a_prior(call, scan, tiny, tmp_path):
     assert outcome.status == 0, outcome.err
     assert "image of the scan = " in outcome.err and "the two phases of the material" in outcome.err
     assert len(set(left(tmp_path / "run")["designs"])) == 4
+
+
+def test_a_prior_of_another_material_and_pixel_size_is_doubted(call, tiny, tmp_path):
+    card = read_card(tiny) | {"unit": "attenuation / 81.35858 per metre", "pixel_size": "1 to 2 mm"}
+    shutil.copytree(tiny, tmp_path / "body")
+    (tmp_path / "body" / "card.json").write_text(json.dumps(card))
+    np.savez(tmp_path / "s.npz", sinogram=LINES, angles_deg=np.rad2deg(ANGLES), pixel_size_um=1)
+    words = ("--posterior", "prox(steps=2)", "--count", 2, "--start", 2, "--budget", 3, "--at", 3)
+    outcome = call(
+        "simulate",
+        "--replay",
+        tmp_path / "s.npz",
+        "--prior",
+        tmp_path / "body",
+        *words,
+        "--out",
+        tmp_path / "r",
+    )
+    assert outcome.status == 0, outcome.err
+    assert "of the view lie beyond the prior's range: is it the prior of this material?" in outcome.err
+    assert "the pixel size is 1 um, but prior tiny was trained on 1 to 2 mm" in outcome.err
 
 
 def test_masked_values_are_masked_in_their_projection(tmp_path):
