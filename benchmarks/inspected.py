@@ -22,16 +22,13 @@ for source in sys.argv[1:]:
     try:
         facts = about_scan(source, None, None, None, None)
         scans.append([name, *map(facts.get, SCAN)])
-    except InputFileError as error:
-        why = str(error)
+    except InputFileError as no_scan:
         try:
-            if not isinstance(error, NotAScan):
-                raise
             facts = about_images(source)
             images.append([name, *map(facts.get, IMAGES)])
         except InputFileError as no_images:
-            why = str(no_images)
-            refused.append([name, why.removeprefix(f"{source}: ")])
+            why = no_images if isinstance(no_scan, NotAScan) else no_scan
+            refused.append([name, str(why).removeprefix(f"{source}: ")])
 for heads, rows in ((SCAN, scans), (IMAGES, images), (("why not",), refused)):
     for line in (["file", *heads], ["---"] * (1 + len(heads)), *rows):
         print("|", " | ".join("" if cell is None else str(cell) for cell in line), "|")
