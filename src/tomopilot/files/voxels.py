@@ -110,9 +110,10 @@ def write_stack(path: Path, out: Path) -> int:
             f"{path} holds {', '.join(sorted(group)) or 'nothing'}; expected a reconstructed volume"
         )
     array = group["estimate"]
-    if missing := len(array) - len(done(path)):
+    count = array.shape[0]
+    if missing := count - len(done(path)):
         raise ValueError(
-            f"{missing} of {len(array)} slices of {path} are not reconstructed yet: "
+            f"{missing} of {count} slices of {path} are not reconstructed yet: "
             f"`tomopilot resume {path.parent}`"
         )
     known = {**group.attrs, "unit": array.attrs["units"] or "not known"}
@@ -120,9 +121,9 @@ def write_stack(path: Path, out: Path) -> int:
     with VolumeWriter(
         out, array.shape, array.dtype, {**about, "pixel_size": array.attrs.get("pixel_size")}
     ) as new:
-        for number in range(len(array)):
+        for number in range(count):
             new[number] = array[number]
-    return len(array)
+    return count
 
 
 def _open(path: Path, mode: str = "r") -> Any:
