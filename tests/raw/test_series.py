@@ -125,7 +125,7 @@ def test_wrong_tables(folder, name):
 def test_two_tables(folder):
     (folder / "angles.csv").rename(folder / "a.csv")
     (folder / "b.csv").write_text(LINES)
-    with pytest.raises(InputFileError, match=r"are: a\.csv, b\.csv"):
+    with pytest.raises(InputFileError, match=r"are a\.csv, b\.csv, and none is called angles"):
         read_measured(str(folder))
 
 
