@@ -229,10 +229,14 @@ DISCS = (  # x, y, radius in half widths of the detector, attenuation over the h
 
 def disc_projections(angles: np.ndarray, bins: int, offset: float = 0.0) -> np.ndarray:
     """Line integrals (n, bins) of some discs; the axis is `offset` bins beyond the detector's middle."""
-    place = (np.arange(bins) - (bins - 1) / 2 - offset) / (bins / 2)
-    total = np.zeros((len(angles), bins))
+    return disc_lines(angles[:, None], (np.arange(bins) - (bins - 1) / 2 - offset) / (bins / 2))
+
+
+def disc_lines(angles: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Integrals of the discs along lines: the angles of their normals, and how far they are from the axis."""
+    total = np.zeros(np.broadcast_shapes(angles.shape, places.shape))
     for x, y, radius, attenuation in DISCS:
-        away = place - (x * np.cos(angles) + y * np.sin(angles))[:, None]
+        away = places - (x * np.cos(angles) + y * np.sin(angles))
         total += 2 * attenuation * np.sqrt(np.clip(radius**2 - away**2, 0, None))
     return total
 

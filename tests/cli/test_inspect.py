@@ -134,9 +134,28 @@ def test_images_are_described(call, tmp_path):
     assert facts["format"] == "TIFF series" and facts["pixel"] == "1 um"
 
 
-def test_neither_scan_nor_images(call, tmp_path):
+NEITHER = {  # what it is, and all that is said of it
+    "b.h5": "expected one data set of images, found /one (uint8 (8, 5, 6)), /two (uint8 (8, 5, 6)); name",
+    "a.txt": "begins with b'hello', as no format does that is known here; expected NumPy, npz, PNG, TIFF,",
+    "folder": "the folder holds no slices; expected those of one stack, in DICOM or TIFF",
+}
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_neither_scan_nor_images(call, tmp_path, name):
+    """One refusal is told, not that of every reader."""
     save_h5(tmp_path / "b.h5", one=STACK, two=STACK)
-    outcome = call("inspect", tmp_path / "b.h5")
-    assert outcome.status == 2 and "no group says that it is a scan" in outcome.err
-    assert "and it holds no images: " in outcome.err and "expected one data set of images" in outcome.err
-    assert call("inspect", tmp_path / "absent.npy").status == 2
+    (tmp_path / "a.txt").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name
+    outcome = call("inspect", path)
+    said = f"{path}: no measured scan, nor images that can be read: {NEITHER[name]}"
+    assert outcome.status == 2 and outcome.err.count("; expected") <= 1
+    assert said in outcome.err, outcome.err
+
+
+def test_a_scan_with_a_fault_is_not_told_to_be_no_images(call, tmp_path):
+    path = save_nxtomo(tmp_path / "scan.nxs", **{"sample/rotation_angle": None})
+    outcome = call("inspect", path)
+    assert outcome.status == 2 and outcome.err.endswith("expected all three: copy it again\n")
+    assert call("inspect", tmp_path / "absent.npy").err.count("; expected") == 1

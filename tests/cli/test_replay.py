@@ -1,6 +1,7 @@
 """`--replay`: a measured scan is the instrument, and the reconstruction from all of it the truth."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from samples import disc_projections, nxtomo_parts, save_nxtomo
 
 from tomopilot.measure.noise import Masked
+from tomopilot.prior.checkpoint import read_card
 from tomopilot.scan.replayed import read_recorded, recorded_spec
 
 ANGLES = np.linspace(0, np.pi, 24, endpoint=False)
@@ -48,12 +50,75 @@ def test_what_is_told_is_what_was_measured(call, scan, tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["noise"] == "as measured"
 
 
+@pytest.mark.parametrize(("last", "offset", "kept"), [(180, 0, 24), (180, 5, 25), (360, 0, 24), (360, 5, 48)])
+def test_a_direction_is_offered_once(call, tmp_path, last, offset, kept):
+    """Half a turn later the lines are the same, unless the detector sees others on the axis' far side."""
+    angles = np.deg2rad(np.arange(0, last + 1, 7.5))
+    lines = disc_projections(angles, 32, offset=offset)
+    np.savez(tmp_path / "scan.npz", sinogram=lines, angles_deg=np.rad2deg(angles))
+    spec = recorded_spec(f"recorded:{tmp_path / 'scan.npz'}")
+    replayed, whole = (read_recorded(spec, None, None, whole=whole) for whole in (False, True))
+    assert len(replayed.operator) == len(replayed.values) == kept and len(whole.values) == len(angles)
+    again = f"{len(angles) - kept} of {len(angles)} projections show a direction again and are left out"
+    assert (again in replayed.notes) == (kept < len(angles)) and not whole.notes
+    assert f"of all {kept} projections, the reference" in replayed.notes[-1]
+
+
+def test_stripes_are_taken_out_where_asked_for(call, tmp_path):
+    angles = np.linspace(0, np.pi, 60, endpoint=False)
+    clean, striped = disc_projections(angles, 200), np.arange(200) % 20 == 5
+    np.savez(tmp_path / "scan.npz", sinogram=clean + 0.1 * striped, angles_deg=np.rad2deg(angles))
+    spec = recorded_spec(f"recorded:{tmp_path / 'scan.npz'}")
+    left, removed = (
+        read_recorded(spec, None, None, stripes=width).values.numpy() - clean for width in (0, 9)
+    )
+    assert abs(left[:, striped] - 0.1).max() < 1e-6 and abs(removed[:, striped]).mean() < 0.02
+    assert abs(removed).mean() < 0.01
+    words = (*BARE, "--budget", 3, "--stripes", 9, "--out", tmp_path / "run")
+    assert call("simulate", "--replay", tmp_path / "scan.npz", *words).status == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["stripes"] == 9
+    with h5py.File(tmp_path / "run" / "scan.h5") as file:
+        assert b'"stripes": "9"' in bytes(file["entry/reconstruction/provenance/data"][()])
+
+
+def test_the_words_of_a_comparison(call, scan, tmp_path):
+    """There is no truth but a reference, and it is said which."""
+    words = ("--posteriors", "fbp", "--policies", "uniform", "--budget", 5, "--out", tmp_path / "run")
+    outcome = call("compare", "--replay", scan, *words)
+    assert outcome.status == 0, outcome.err
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The reference and each method" in page and "truth" not in page.lower()
+    assert "quality is against the filtered back-projection of all 24 projections" in page
+    assert "all 24 projections, the reference" in outcome.err
+
+
 def test_an_adaptive_scan_with_a_prior(call, scan, tiny, tmp_path):
     words = ("--prior", tiny, "--posterior", "prox(steps=2)", "--count", 2, "--start", 2, "--budget", 4)
     outcome = call("simulate", "--replay", scan, *words, "--out", tmp_path / "run")
     assert outcome.status == 0, outcome.err
     assert "image of the scan = " in outcome.err and "the two phases of the material" in outcome.err
     assert len(set(left(tmp_path / "run")["designs"])) == 4
+
+
+def test_a_prior_of_another_material_and_pixel_size_is_doubted(call, tiny, tmp_path):
+    card = read_card(tiny) | {"unit": "attenuation / 81.35858 per metre", "pixel_size": "1 to 2 mm"}
+    shutil.copytree(tiny, tmp_path / "body")
+    (tmp_path / "body" / "card.json").write_text(json.dumps(card))
+    np.savez(tmp_path / "s.npz", sinogram=LINES, angles_deg=np.rad2deg(ANGLES), pixel_size_um=1)
+    words = ("--posterior", "prox(steps=2)", "--count", 2, "--start", 2, "--budget", 3, "--at", 3)
+    outcome = call(
+        "simulate",
+        "--replay",
+        tmp_path / "s.npz",
+        "--prior",
+        tmp_path / "body",
+        *words,
+        "--out",
+        tmp_path / "r",
+    )
+    assert outcome.status == 0, outcome.err
+    assert "of the view lie beyond the prior's range: is it the prior of this material?" in outcome.err
+    assert "the pixel size is 1 um, but prior tiny was trained on 1 to 2 mm" in outcome.err
 
 
 def test_masked_values_are_masked_in_their_projection(tmp_path):
@@ -106,6 +171,8 @@ WRONG = {
     "detector rows 0 to 0; row 3": ("--replay", "{}::3"),
     "population learns": ("--replay", "{}", "--policy", 'population(slices="phantom:chip@32::0-3")'),
     "absent.npz": ("--replay", "absent.npz"),
+    "stripes is -1": ("--replay", "{}", "--stripes", -1),
+    "leave --stripes out": ("phantom:chip", "--stripes", 9),
     "the budget is 25": ("--replay", "{}", "--budget", 25),
 }
 

@@ -9,7 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from tomopilot.files.archive import Archive
+from tomopilot.files.images import read_images
 from tomopilot.files.nexus import read_row, read_scan
+from tomopilot.files.voxels import Voxels, create_store, write_slice
 from tomopilot.metrics import psnr, rmse, ssim
 
 zarr = pytest.importorskip("zarr")
@@ -46,6 +48,25 @@ def blocks(out) -> list:
     with closing(Archive(out / "run.db")) as archive:
         ((scan,),) = archive.connection.execute("select distinct scan from blocks").fetchall()
         return archive.blocks(scan)
+
+
+def test_the_estimate_as_tiff(call, scanned, tmp_path):
+    outcome = call("export", scanned / "volume.zarr", "--out", tmp_path / "volume.tif")
+    assert outcome.status == 0 and outcome.out.endswith("volume.tif: 6 slices\n"), outcome
+    found = read_images(str(tmp_path / "volume.tif"))
+    assert_close(torch.stack([image.pixels for image in found]), estimates(scanned), rtol=0, atol=0)
+    assert found[0].pixel_size == pytest.approx(1e-7)
+    again = call("export", scanned / "volume.zarr", "--out", tmp_path / "volume.tif")
+    assert again.status == 2 and "is there already" in again.err
+
+
+def test_a_volume_that_is_not_whole_is_not_exported(call, tmp_path):
+    create_store(tmp_path / "volume.zarr", (3, 4, 4), {})
+    slices = np.zeros((4, 4)), np.zeros((4, 4))
+    write_slice(tmp_path / "volume.zarr", 1, Voxels(*slices, seconds=1.0))
+    outcome = call("export", tmp_path / "volume.zarr")
+    assert outcome.status == 2 and "2 of 3 slices of" in outcome.err and "tomopilot resume" in outcome.err
+    assert not (tmp_path / "volume.tif").exists()
 
 
 def test_whole_frames_are_kept(scanned):

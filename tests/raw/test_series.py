@@ -102,7 +102,7 @@ def test_projections_unlike_the_others_are_quarantined(folder):
 
 
 WRONG = {
-    "no table": (None, "tables of angles beside it are: none; expected a table"),
+    "no table": (None, "no table of angles is beside it; expected a table"),
     "too few angles": ("angle_deg\n1\n2", "2 angles for 90 projections"),
     "no number": ("angle_deg\n1\nhello", "the angle 'hello' is no number"),
     "two columns without a heading": ("1,2\n3,4", r"its first line is \['1', '2'\]"),
@@ -125,7 +125,7 @@ def test_wrong_tables(folder, name):
 def test_two_tables(folder):
     (folder / "angles.csv").rename(folder / "a.csv")
     (folder / "b.csv").write_text(LINES)
-    with pytest.raises(InputFileError, match=r"are: a\.csv, b\.csv"):
+    with pytest.raises(InputFileError, match=r"are a\.csv, b\.csv, and none is called angles"):
         read_measured(str(folder))
 
 

@@ -38,7 +38,7 @@ def inspect(
 
     Example: tomopilot inspect scan.nxs
     """
-    from tomopilot.files.reading import InputFileError
+    from tomopilot.files.reading import InputFileError, NotAScan
 
     counts = None if values is None else values == "counts"
     try:
@@ -47,8 +47,10 @@ def inspect(
         try:
             facts = about_images(file)
         except InputFileError as no_images:
+            if not isinstance(no_scan, NotAScan):
+                raise no_scan from None
             why = str(no_images).removeprefix(f"{file}: ")
-            raise InputFileError(f"{no_scan}; and it holds no images: {why}") from None
+            raise InputFileError(f"{file}: no measured scan, nor images that can be read: {why}") from None
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return

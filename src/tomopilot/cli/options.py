@@ -36,6 +36,13 @@ Replay = Annotated[
         "its projections, and are judged by the reconstruction from all of them."
     ),
 ]
+Stripes = Annotated[
+    int | None,
+    typer.Option(
+        help="Of a measured scan: bins over which stripes of the detector, which become rings, are smoothed "
+        "away, e.g. 31; default: 0, not at all."
+    ),
+]
 Out = Annotated[Path, typer.Option(help="New folder for all files of the run.")]
 Prior = Annotated[
     list[str] | None,
@@ -133,6 +140,7 @@ def scan_options(
             help="Slices of a volume, evenly over its height, that measurements are chosen by; default: 4."
         ),
     ] = None,
+    stripes: Stripes = None,
     pixel_size: PixelSize = None,
     at: Annotated[
         str | None,

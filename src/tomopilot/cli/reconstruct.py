@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tomopilot.cli.options import KNOWN, AsJson, Count, Device, Out, Seed, usual_options
+from tomopilot.cli.options import KNOWN, AsJson, Count, Device, Out, Seed, Stripes, usual_options
 from tomopilot.cli.scan import start
 
 
@@ -22,6 +22,7 @@ def reconstruct(
         int | None,
         typer.Option(help="Detector bins, and pixels along a side; default: as many as the prior knows."),
     ] = None,
+    stripes: Stripes = None,
     count: Count = 10,
     seed: Seed = 0,
     device: Device = "auto",
@@ -39,9 +40,9 @@ def reconstruct(
 
     spec = recorded_spec(RECORDED + scan)
     known = pick_prior(prior or "chip-128") if entry(posterior).needs_prior else None
-    every = len(read_recorded(spec, bins, known).values)
+    every = len(read_recorded(spec, bins, known, stripes=stripes or 0, whole=True).values)
     options = usual_options() | {
-        "prior": [prior] if prior else None, "bins": bins, "count": count, "budget": every, "at": str(every),
-        "seed": seed, "device": device, "as_json": as_json,
+        "prior": [prior] if prior else None, "bins": bins, "stripes": stripes, "count": count,
+        "budget": every, "at": str(every), "seed": seed, "device": device, "as_json": as_json,
     }  # fmt: skip
     start(out, "simulate", [spec], [posterior], [SEQUENTIAL], options)

@@ -39,13 +39,17 @@ class InputFileError(ValueError):
     """A file that cannot be used: one sentence that says what came, what was expected and what to do."""
 
 
+class NotAScan(InputFileError):
+    """What holds no measured scan of any format, whatever else it may be."""
+
+
 @contextmanager
 def naming(source: str) -> Iterator[None]:
     """Whatever goes wrong inside becomes an `InputFileError` that begins with `source`."""
     try:
         yield
     except InputFileError as error:
-        raise InputFileError(f"{source}: {error}") from error.__cause__
+        raise type(error)(f"{source}: {error}") from error.__cause__
     except Exception as error:  # foreign content makes the libraries fail in every way there is
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputFileError(

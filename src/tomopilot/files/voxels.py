@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tomopilot.files.writer import VolumeWriter
+
 AXES = ("z", "y", "x")
 ARRAYS = {  # NaN where no slice was written yet
     "estimate": "mean of the posterior samples, or the one image that the method gives",
@@ -95,6 +97,33 @@ def read_slice(path: Path, number: int) -> Voxels:
     """One slice of a store."""
     group = _open(path)
     return Voxels(*(group[name][number] for name in Voxels._fields))
+
+
+def write_stack(path: Path, out: Path) -> int:
+    """The estimate of a whole store as a volume of its own, in TIFF or zarr by its ending; its slices.
+
+    One slice is in memory at a time. Raises ValueError where slices are not done.
+    """
+    group = _open(path)
+    if "estimate" not in group or SECONDS not in group:
+        raise ValueError(
+            f"{path} holds {', '.join(sorted(group)) or 'nothing'}; expected a reconstructed volume"
+        )
+    array = group["estimate"]
+    count = array.shape[0]
+    if missing := count - len(done(path)):
+        raise ValueError(
+            f"{missing} of {count} slices of {path} are not reconstructed yet: "
+            f"`tomopilot resume {path.parent}`"
+        )
+    known = {**group.attrs, "unit": array.attrs["units"] or "not known"}
+    about = {key: value for key, value in known.items() if key != "ome"}
+    with VolumeWriter(
+        out, array.shape, array.dtype, {**about, "pixel_size": array.attrs.get("pixel_size")}
+    ) as new:
+        for number in range(count):
+            new[number] = array[number]
+    return count
 
 
 def _open(path: Path, mode: str = "r") -> Any:

@@ -50,14 +50,14 @@ def known_unit(text: str) -> str | None:
     return said[0] if len(set(said)) == 1 else None
 
 
-def repeated(angles: np.ndarray) -> list[tuple[int, int]]:
-    """Projections at an angle that an earlier one has, a turn apart or not, each with that one.
+def repeated(angles: np.ndarray, period: float = 2 * np.pi) -> list[tuple[int, int]]:
+    """Projections at an angle that an earlier one has, some periods apart or none, each with that one.
 
-    >>> repeated(np.deg2rad([0, 90, 180, 360]))
-    [(3, 0)]
+    >>> repeated(np.deg2rad([0, 90, 180, 360])), repeated(np.deg2rad([0, 90, 180]), np.pi)
+    ([(3, 0)], [(2, 0)])
     """
-    turn = np.asarray(angles) % (2 * np.pi)
-    turn[turn > 2 * np.pi - SAME] = 0
+    turn = np.asarray(angles) % period
+    turn[turn > period - SAME] = 0
     order = np.argsort(turn, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(turn[order]) > SAME) + 1)
     return sorted((int(i), int(group.min())) for group in groups for i in group if i != group.min())

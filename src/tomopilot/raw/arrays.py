@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tomopilot.files.npz import array_names, read_array
-from tomopilot.files.reading import InputFileError
+from tomopilot.files.reading import InputFileError, NotAScan
 from tomopilot.raw.angles import radians
 from tomopilot.raw.records import FanBeam, Frames, RawScan
 from tomopilot.units import metres
@@ -30,7 +30,8 @@ def read_arrays(path: Path, inside: str, angles_in: str | None) -> RawScan:
     names = array_names(path)
     name = inside.strip("/") or _chosen(names)
     if name not in names or not name.endswith(("projections", "sinogram")):
-        raise InputFileError(f"its arrays are {', '.join(names) or 'none'}; {EXPECTED}")
+        kind = InputFileError if inside else NotAScan
+        raise kind(f"its arrays are {', '.join(names) or 'none'}; {EXPECTED}")
     prefix = name.removesuffix("projections").removesuffix("sinogram")
     angles_at = _named(names, prefix, ("angles_deg", "angles_rad", "angles", "theta"))
     if angles_at is None:

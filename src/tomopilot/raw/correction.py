@@ -12,6 +12,7 @@ from tomopilot.measure.noise import Gaussian, Noise, Poisson, in_words
 from tomopilot.raw.angles import repeated
 from tomopilot.raw.axis import find_axis
 from tomopilot.raw.counts import Taken, line_integrals_of
+from tomopilot.raw.fan_axis import find_fan_axis
 from tomopilot.raw.faults import to_quarantine
 from tomopilot.raw.records import LineIntegrals, RawScan
 from tomopilot.raw.reshape import filled, rebinned, without_stripes
@@ -132,10 +133,22 @@ class Correction:
                 )
             if column is not None:
                 return column, how
-        if raw.fan is not None:
-            return last / 2, "not known: the middle of the detector was taken"
-        offset, clear = find_axis(values, angles)
+        try:
+            offset, clear = _found(raw, values, angles)
+        except InputFileError:
+            if raw.fan is None:
+                raise
+            return last / 2, "not found: the middle of the detector was taken"
         return last / 2 + offset, f"found, {clear:.0f} times better than elsewhere"
+
+
+def _found(raw: RawScan, values: np.ndarray, angles: np.ndarray) -> tuple[float, float]:
+    """Bins from the detector's middle to the axis, and how clearly."""
+    if raw.fan is None:
+        return find_axis(values, angles)
+    if raw.pixel_size is None:
+        raise InputFileError(f"the width of the bins of {raw.name} is not known")
+    return find_fan_axis(values, angles, raw.fan, raw.pixel_size)
 
 
 def _noise(raw: RawScan, taken: Taken, values: np.ndarray, angles: np.ndarray, width: float) -> Noise:

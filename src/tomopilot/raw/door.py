@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 
-from tomopilot.files.reading import InputFileError, check_named, naming, opened
+from tomopilot.files.reading import InputFileError, NotAScan, check_named, naming, opened
 from tomopilot.raw.arrays import read_arrays
 from tomopilot.raw.dataexchange import read_dataexchange
 from tomopilot.raw.hdf5 import Entry
@@ -51,7 +51,7 @@ def _read(path: Path, inside: str, angles_in: str | None) -> RawScan:
     if h5py.is_hdf5(path):
         with opened(path) as file:
             return _read_hdf5(path, file, inside, angles_in)
-    raise InputFileError(f"it begins with {begins!r}, as no scan does; expected {KNOWN}")
+    raise NotAScan(f"it begins with {begins!r}, as no scan does; expected {KNOWN}")
 
 
 def _read_hdf5(path: Path, file: h5py.File, inside: str, angles_in: str | None) -> RawScan:
@@ -68,4 +68,4 @@ def _read_hdf5(path: Path, file: h5py.File, inside: str, angles_in: str | None) 
     if is_lodopab(file):
         return read_lodopab(path, file)
     held = ", ".join(sorted(file)[:9]) or "nothing"
-    raise InputFileError(f"it holds {held}, and no group says that it is a scan; expected {KNOWN}")
+    raise NotAScan(f"it holds {held}, and no group says that it is a scan; expected {KNOWN}")

@@ -148,6 +148,16 @@ class LineIntegrals:
     quarantined: Mapping[int, str] = field(default_factory=dict)  # number of a projection, and why
     log: Mapping[str, Any] = field(default_factory=dict)  # what was done, step by step, with its parameters
 
+    def only(self, keep: np.ndarray) -> "LineIntegrals":
+        """Those of some projections alone."""
+        return replace(
+            self,
+            values=self.values[keep],
+            mask=self.mask[keep],
+            angles=self.angles[keep],
+            numbers=self.numbers[keep],
+        )
+
     def noise_of(self, projection: int, row: int = 0) -> Noise:
         """The noise of one row of one projection; masked values have precision 0."""
         bad = self.mask[projection, row]

@@ -9,7 +9,7 @@ import numpy as np
 from tifffile import TiffFile, TiffPage
 
 from tomopilot.disk import check_file
-from tomopilot.files.reading import InputFileError, affordable, naming
+from tomopilot.files.reading import InputFileError, NotAScan, affordable, naming
 from tomopilot.files.tiff import ELSEWHERE
 from tomopilot.raw.angles import radians
 from tomopilot.raw.records import Frames, RawScan
@@ -42,7 +42,7 @@ def read_series(path: Path, angles_in: str | None) -> RawScan:
     folder = path if path.is_dir() else path.parent
     own = _tiffs(path) or _tiffs(*_folders(path, "proj", "tomo"))
     if not own:
-        raise InputFileError("it holds no TIFF files; expected one for each projection")
+        raise NotAScan("it holds no TIFF files; expected one for each projection")
     table = read_table(folder, path.stem, angles_in)
     if table.files is not None:
         named = {place.name: place for place in own}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tomopilot.disk import read_text
-from tomopilot.files.reading import InputFileError, naming
+from tomopilot.files.reading import InputFileError, NotAScan, naming
 from tomopilot.raw.angles import known_unit
 
 ENDINGS = (".csv", ".txt", ".tsv")
@@ -30,9 +30,11 @@ def read_table(folder: Path, stem: str, angles_in: str | None) -> Table:
     tables = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in ENDINGS)
     best = [p for p in tables if p.stem == stem] or [p for p in tables if p.stem.lower() == "angles"]
     best = best or tables
+    if not tables:
+        raise NotAScan(f"no table of angles is beside it; {EXPECTED}")
     if len(best) != 1:
-        listed = ", ".join(p.name for p in tables) or "none"
-        raise InputFileError(f"the tables of angles beside it are: {listed}; {EXPECTED}")
+        listed = ", ".join(p.name for p in tables)
+        raise InputFileError(f"the tables beside it are {listed}, and none is called angles; {EXPECTED}")
     with naming(best[0].name):
         table = _columns(read_text(best[0]))
         if table.unit is None and angles_in is None:

@@ -120,8 +120,8 @@ def moment_section(out: Path, made: SideBySide, estimates: Sequence[Estimate]) -
     after = ranged(sorted({estimate.count for estimate in estimates}))
     title = f"{made.name} after {plural(after, 'measurement')}"
     file = f"estimates-{estimates[0].count}.png"
-    caption = "The truth and each method's estimate, all in the grey scale of the truth."
-    png = tiles(made.truth, estimates)
+    caption = f"The {made.known} and each method's estimate, all in the grey scale of the {made.known}."
+    png = tiles(made.truth, estimates, made.known)
     return f"<h2>{escape(title)}</h2>" + figure(out, file, png, f"Estimates: {title}", caption)
 
 

@@ -104,7 +104,8 @@ def side_by_side(plan: Plan, archive: Archive) -> SideBySide:
     if scouts:
         number = scouts[len(scouts) // 2]
         name, truth = image.slices[number], truth[number]
-    return SideBySide(name, truth.numpy(), [made for made in (halfway, ends) if made])
+    known = "reference" if isinstance(image, Replayed) else "truth"
+    return SideBySide(name, truth.numpy(), [made for made in (halfway, ends) if made], known)
 
 
 def pictures_of(plan: Plan, scan: Scan, archive: Archive) -> Pictures:

@@ -32,14 +32,15 @@ class SideBySide:
     name: str
     truth: np.ndarray
     moments: Sequence[Sequence[Estimate]]
+    known: str = "truth"  # what is known of the image; of a measured scan the reference
 
 
 @picture
-def tiles(truth: np.ndarray, estimates: Sequence[Estimate]) -> "Figure":
-    """The truth and all estimates in its grey scale."""
+def tiles(truth: np.ndarray, estimates: Sequence[Estimate], known: str = "truth") -> "Figure":
+    """The truth, under the name of what is `known`, and all estimates in its grey scale."""
     from matplotlib.figure import Figure
 
-    shown = [("truth", truth)]
+    shown = [(known, truth)]
     for estimate in estimates:
         quality = number(estimate.psnr)
         reached = "" if quality is None else f"{quality:.1f} dB, "

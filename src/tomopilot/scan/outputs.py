@@ -36,7 +36,7 @@ COLUMNS = (
 )  # fmt: skip
 FACTS = (
     "operator", "angles", "wedge", "bins", "noise", "finer", "count", "budget", "start", "certain", "prescan",
-    "scouts", "seed", "device",
+    "scouts", "stripes", "seed", "device",
 )  # fmt: skip
 LISTS = (
     "psnr", "ssim", "rmse", "spread", "seconds", "estimate_seconds", "network_evaluations",

@@ -28,6 +28,7 @@ SIZES = {  # least and most that can be meant
     "start": (0, 10_000),
     "prescan": (1, 2**15),
     "scouts": (1, 10_000),
+    "stripes": (0, 2**15),
     "workers": (1, 256),
 }
 
@@ -61,6 +62,7 @@ class Plan:
     prescan: int | None = None  # pixels along a side of a low-resolution image that is known before
     pixel_size: float | None = None  # metres, of all images, whatever their files say
     scouts: int | None = None  # slices of a volume that the scan is chosen by; None: as many as is usual
+    stripes: int = 0  # bins over which rings of a measured scan are smoothed away; 0: not at all
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -69,7 +71,7 @@ class Plan:
             raise ValueError("a scan needs at least one image and one method")
         check_size("angles", self.angles if isinstance(self.angles, int) else len(self.angles))
         candidates(self.angles, self.wedge, family(self.operator).turn)
-        for name in ("bins", "finer", "count", "start", "prescan", "scouts"):
+        for name in ("bins", "finer", "count", "start", "prescan", "scouts", "stripes"):
             check_size(name, getattr(self, name))
         if self.budget < 1:
             raise ValueError(f"the budget is {self.budget} measurements; expected at least 1")
@@ -94,6 +96,8 @@ class Plan:
             raise ValueError(
                 "population learns an order of other angles than a measured scan has: use uniform"
             )
+        if self.stripes and not recorded:
+            raise ValueError("stripes are taken out of measured scans only: leave --stripes out")
         for name, usual in (("finer", 1), ("prescan", None), ("wedge", None)):
             if recorded and getattr(self, name) != usual:
                 raise ValueError(f"a measured scan is as it was measured: leave --{name} out")

@@ -1,4 +1,4 @@
-"""Measured scans as instruments: their projections are there to be chosen, and all of them are the truth."""
+"""Measured scans as instruments: projections are chosen from those there are, and all give the reference."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,14 +18,16 @@ from tomopilot.measure.backprojection import filtered_backprojection
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.prior.checkpoint import folder_of, read_card
+from tomopilot.raw.angles import repeated
 from tomopilot.raw.correction import Correction
 from tomopilot.raw.door import read_measured
 from tomopilot.raw.intensity import Intensity, intensity_of
-from tomopilot.raw.records import RawScan
+from tomopilot.raw.records import LineIntegrals, RawScan
 
 RECORDED = "recorded:"  # before the name of a measured scan, and `::ROW` after it
 NOISE = "as measured"  # in a plan: the scan says it
 OUTSIDE = 0.01  # share of the view that may lie beyond the prior's range without a word
+CENTRED = 0.02  # of the detector's width: with the axis so near its middle, half a turn shows nothing new
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +79,34 @@ def settings_of(spec: str) -> dict[str, Any]:
     return {"operator": "radon" if raw.fan is None else "fan", "angles": len(raw.angles), "noise": NOISE}
 
 
-def read_recorded(spec: str, size: int | None, prior: str | None) -> Replayed:
+def read_recorded(
+    spec: str, size: int | None, prior: str | None, *, stripes: int = 0, whole: bool = False
+) -> Replayed:
     """One detector row of a measured scan, on the grid and in the units of a prior.
 
     size: pixels along a side of the image, and bins; None: as many as the prior knows, else as the scan has
+    stripes: bins over which rings are smoothed away, see `Correction`
+    whole: all projections, for a reconstruction; else one of each direction, to be chosen from
     """
     source, row = _parts(spec)
     assert row is not None
-    return _replayed(source, row, size, prior, Path(source).stat().st_mtime_ns)
+    written = Path(source).stat().st_mtime_ns
+    return _replayed(source, row, size, prior, stripes, whole, written)
 
 
 @lru_cache(maxsize=4)
-def _replayed(source: str, row: int, size: int | None, prior: str | None, written: int) -> Replayed:
+def _replayed(
+    source: str, row: int, size: int | None, prior: str | None, stripes: int, whole: bool, written: int
+) -> Replayed:
     raw = read_measured(source)
     card = read_card(folder_of(prior)) if prior else {}
     bins = size or min(card.get("image_size", raw.projections.bins), raw.projections.bins)
-    lines = Correction(bins=bins)(raw, slice(row, row + 1))
+    lines, notes = Correction(bins=bins, stripes=stripes)(raw, slice(row, row + 1)), [*raw.remarks]
+    if not whole:
+        lines, said = _once(lines)
+        notes += said
     operator = lines.operator(bins)
-    image, notes = _reconstructed(operator, lines.values), [*raw.remarks]
+    image = _reconstructed(operator, lines.values)
     if prior:
         found = intensity_of(image.numpy(), card, lines.pixel_size)
         lines = lines.mapped(found.scale, found.offset, operator)
@@ -105,6 +118,19 @@ def _replayed(source: str, row: int, size: int | None, prior: str | None, writte
         values=torch.from_numpy(lines.values[:, 0]), usual=lines.noise,
         noises=tuple(lines.noise_of(projection) for projection in range(len(lines.values))),
     )  # fmt: skip
+
+
+def _once(lines: LineIntegrals) -> tuple[LineIntegrals, list[str]]:
+    """The first projection of each direction, and what is said of the others and of what all are for.
+
+    Parallel rays from behind are the same lines, as far as the detector sees both.
+    """
+    centred = lines.fan is None and abs(lines.offset) <= CENTRED * lines.values.shape[-1]
+    late = [second for second, _ in repeated(lines.angles, np.pi if centred else 2 * np.pi)]
+    keep = np.setdiff1d(np.arange(len(lines.angles)), late)
+    again = f"{len(late)} of {len(lines.angles)} projections show a direction again and are left out"
+    judged = f"quality is against the filtered back-projection of all {len(keep)} projections, the reference"
+    return lines.only(keep), [again] * bool(late) + [judged]
 
 
 def _reconstructed(operator: Operator, values: object) -> Float[Tensor, "h w"]:

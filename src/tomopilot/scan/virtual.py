@@ -101,7 +101,9 @@ def prescan(plan: Plan, truth: Tensor, name: str) -> Data | None:
 def image_of(plan: Plan, spec: str) -> NamedImage:
     """A single image, a volume or a measured scan; the plan knows its pixel size better than its file."""
     if is_recorded(spec):
-        image = read_recorded(spec, plan.bins, next((m.prior for m in plan.methods if m.prior), None))
+        prior = next((method.prior for method in plan.methods if method.prior), None)
+        whole = all(rule(method.policy) == SEQUENTIAL for method in plan.methods)
+        image = read_recorded(spec, plan.bins, prior, stripes=plan.stripes, whole=whole)
     else:
         (image,) = [read_volume(spec)] if is_volume(spec) else read_images(spec)
     return replace(image, pixel_size=plan.pixel_size or image.pixel_size)
