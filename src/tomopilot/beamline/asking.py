@@ -17,6 +17,7 @@ from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Suggestion
 from tomopilot.live.live import Live
 
+MOST = 1000  # angles of a sweep
 WAIT, LOOK = 1.0, 0.02  # seconds for an answer to a wish, and between two looks for it
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[int, InPath(ge=1, le=2**53)]
@@ -46,6 +47,12 @@ class Asked(Body):
     """A request for an angle; asked again with its key, it is answered the same."""
 
     key: Key | None = None
+
+
+class AskedSweep(Asked):
+    """A request for several angles."""
+
+    count: Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Failure(Body):
@@ -78,6 +85,12 @@ def asking(viewer: Viewer, work: Work, live: Live | None) -> APIRouter:
         """The next angle to expose."""
         scan = held()
         return await work.slow(lambda: scan.suggest(asked.key))
+
+    @router.post("/sweep")
+    async def sweep(asked: AskedSweep) -> list[Suggestion]:
+        """Angles to expose in one motion of the stage, chosen by the same samples; perhaps fewer."""
+        scan = held()
+        return await work.slow(lambda: scan.sweep(asked.count, asked.key))
 
     @router.post("/tell/{id}", openapi_extra=NPY)
     async def tell(
