@@ -4,7 +4,9 @@
 
 Chip slices behind a simulated camera, prior chip-128 or chip-512, `scout:moments`, variance. With overlap the
 next angle is asked for while the present one is exposed; without it, after the present one was told. One
-process, its torch threads as the machine has them; every exposure takes `--exposure` seconds.
+process, its torch threads as the machine has them; every exposure takes `--exposure` seconds. `work` is the
+seconds of a processor from asking to the answer, whatever else the machine does. A row is kept once it is
+there, so that a run may be cut.
 """
 
 import argparse
@@ -31,34 +33,37 @@ def volume(size: int, slices: int) -> torch.Tensor:
     return images.repeat(-(-slices // len(images)), 1, 1)[:slices]
 
 
-def waits(size: int, slices: int, overlap: bool, exposure: float, budget: int) -> list[float]:
-    """Seconds that each angle after the opening was waited for."""
+def waits(
+    size: int, slices: int, overlap: bool, exposure: float, budget: int
+) -> tuple[list[float], list[float]]:
+    """Seconds that each angle after the opening was waited for, and seconds of a processor."""
     camera = Camera(volume(size, slices), SCALE)
     setup = Setup(
         columns=size, rows=slices, scale=SCALE, prior="chip-512" if size > 128 else "chip-128", budget=budget,
         count=10, deadline=600.0,
     )  # fmt: skip
-    found = []
+    found, work = [], []
     with tempfile.TemporaryDirectory() as folder, hold(Path(folder), setup) as live:
         live.flats(camera.flats())
         one = live.suggest()
         for number in range(1, budget):
             if overlap:
-                begun = time.perf_counter()
+                begun, used = time.perf_counter(), time.process_time()
                 following = live.suggest()
-                waited = max(0.0, time.perf_counter() - begun - exposure)
+                waited, used = max(0.0, time.perf_counter() - begun - exposure), time.process_time() - used
                 time.sleep(max(0.0, exposure - (time.perf_counter() - begun)))
                 live.tell(one.id, camera.frame(one.angle), one.angle)
             else:
                 time.sleep(exposure)
-                frame, begun = camera.frame(one.angle), time.perf_counter()
+                frame, begun, used = camera.frame(one.angle), time.perf_counter(), time.process_time()
                 live.tell(one.id, frame, one.angle)
                 following = live.suggest()
-                waited = time.perf_counter() - begun
+                waited, used = time.perf_counter() - begun, time.process_time() - used
             if number >= setup.start:
                 found.append(waited)
+                work.append(used)
             one = following
-    return found
+    return found, work
 
 
 def main() -> None:
@@ -69,17 +74,18 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/latency"))
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for size in given.sizes:
         for slices in given.slices:
             for overlap in (False, True):
-                found = waits(size, slices, overlap, given.exposure, given.budget)
+                found, work = waits(size, slices, overlap, given.exposure, given.budget)
                 row = {"size": size, "slices": slices, "overlap": overlap, "exposure": given.exposure}
                 row |= {"median": statistics.median(found), "longest": max(found), "angles": len(found)}
+                row |= {"work": statistics.median(work), "most work": max(work)}
                 rows.append(row)
                 print(json.dumps(row), flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "latency.json").write_text(json.dumps(rows, indent=1))
+                (given.out / "latency.json").write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
