@@ -42,7 +42,7 @@ def started(out, images):
     return process, heard
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path, kills):
     images = (torch.rand(6, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     process, _ = started(tmp_path / "whole", images)

@@ -36,8 +36,7 @@ def export(folder: Path, path: Path) -> int:
 
     Projections are in the order of acquisition, with the angles that the stage read back; those that were
     quarantined are left out. It reads beside whoever holds the scan. `path` is at every instant as it was
-    before or complete. Raises `Refused` where nothing is measured yet: fields
-    alone are no scan.
+    before or complete. Raises `Refused` where nothing is measured yet: fields alone are no scan.
     """
     with closing(open_record(folder, checked=False)) as book:
         setup, events = read_setup(book), book.events()
