@@ -6,7 +6,7 @@ Chip slices behind a simulated camera, prior chip-128 or chip-512, `scout:moment
 next angle is asked for while the present one is exposed; without it, after the present one was told. One
 process, its torch threads as the machine has them; every exposure takes `--exposure` seconds. `work` is the
 seconds of a processor from asking to the answer, whatever else the machine does. A row is kept once it is
-there, so that a run may be cut.
+there, so that a run may be cut: a line is printed after each angle.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -35,14 +36,13 @@ def volume(size: int, slices: int) -> torch.Tensor:
 
 def waits(
     size: int, slices: int, overlap: bool, exposure: float, budget: int
-) -> tuple[list[float], list[float]]:
+) -> Iterator[tuple[float, float]]:
     """Seconds that each angle after the opening was waited for, and seconds of a processor."""
     camera = Camera(volume(size, slices), SCALE)
     setup = Setup(
         columns=size, rows=slices, scale=SCALE, prior="chip-512" if size > 128 else "chip-128", budget=budget,
         count=10, deadline=600.0,
     )  # fmt: skip
-    found, work = [], []
     with tempfile.TemporaryDirectory() as folder, hold(Path(folder), setup) as live:
         live.flats(camera.flats())
         one = live.suggest()
@@ -60,10 +60,16 @@ def waits(
                 following = live.suggest()
                 waited, used = time.perf_counter() - begun, time.process_time() - used
             if number >= setup.start:
-                found.append(waited)
-                work.append(used)
+                yield waited, used
             one = following
-    return found, work
+
+
+def summary(waited: Sequence[float], work: Sequence[float]) -> dict[str, float]:
+    """Median and largest of each."""
+    known = {"wait": waited, "work": work}
+    return {name: statistics.median(seconds) for name, seconds in known.items()} | {
+        f"longest {name}": max(seconds) for name, seconds in known.items()
+    }
 
 
 def main() -> None:
@@ -79,13 +85,16 @@ def main() -> None:
     for size in given.sizes:
         for slices in given.slices:
             for overlap in (False, True):
-                found, work = waits(size, slices, overlap, given.exposure, given.budget)
+                found = []
                 row = {"size": size, "slices": slices, "overlap": overlap, "exposure": given.exposure}
-                row |= {"median": statistics.median(found), "longest": max(found), "angles": len(found)}
-                row |= {"work": statistics.median(work), "most work": max(work)}
                 rows.append(row)
-                print(json.dumps(row), flush=True)
-                (given.out / "latency.json").write_text(json.dumps(rows, indent=1))
+                for each in waits(size, slices, overlap, given.exposure, given.budget):
+                    found.append(each)
+                    row |= {"exposure": given.exposure, "angles": len(found)} | summary(
+                        *zip(*found, strict=True)
+                    )
+                    print(json.dumps(row), flush=True)
+                    (given.out / "latency.json").write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
