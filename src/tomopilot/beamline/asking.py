@@ -120,17 +120,22 @@ def asking(viewer: Viewer, work: Work, live: Live | None) -> APIRouter:
     async def wishes(wanted: Wanted) -> Response:
         """What an operator wishes, answered by whoever holds the scan: granted, or why not."""
         wish = Wish(wanted.key, wanted.name, {} if wanted.angle is None else {"angle": wanted.angle})
-        now = asyncio.get_running_loop().time
-        late = now() + WAIT
-        while live is None and not viewer.alive:
-            if now() > late:
-                return problem(503, "unheld", "nobody holds the scan; start it again with `tomopilot resume`")
-            await asyncio.sleep(LOOK)
-        await work.quick(lambda: viewer.wish(wish))
-        while (answer := await work.quick(lambda: viewer.answer(wish.key))) is None:
-            if now() > late:
-                return problem(202, "waiting", "the scan has not answered yet; ask again with the same key")
-            await asyncio.sleep(LOOK)
-        return JSONResponse(answer)
+        return await heard(viewer, work, wish, live is not None)
 
     return router
+
+
+async def heard(viewer: Viewer, work: Work, wish: Wish, held: bool) -> Response:
+    """The answer to a wish, as soon as whoever holds the scan gives one."""
+    now = asyncio.get_running_loop().time
+    late = now() + WAIT
+    while not held and not viewer.alive:
+        if now() > late:
+            return problem(503, "unheld", "nobody holds the scan; start it again with `tomopilot resume`")
+        await asyncio.sleep(LOOK)
+    await work.quick(lambda: viewer.wish(wish))
+    while (answer := await work.quick(lambda: viewer.answer(wish.key))) is None:
+        if now() > late:
+            return problem(202, "waiting", "the scan has not answered yet; ask again with the same key")
+        await asyncio.sleep(LOOK)
+    return JSONResponse(answer)
