@@ -117,7 +117,7 @@ def test_no_exposure_begins_while_the_beam_is_down_during_sampling(engine, tmp_p
 
 def test_an_exposure_is_repeated_that_lost_its_beam(engine, tmp_path, whole):
     with scan(tmp_path) as live:
-        beamline = Classic(engine, tmp_path, exposure=0.1)
+        beamline = Classic(engine, tmp_path, exposure=0.5)
         beam = Beam(engine, beamline.detector)
         beamline.detector.watch.append(
             lambda: threading.Timer(0.02, beam.trip).start() if beamline.exposed in (2, 4) else None
