@@ -12,7 +12,7 @@ from tomopilot.simulate.camera import Camera
 SIDE, ROWS = 16, 2
 SETUP = Setup(
     columns=SIDE, rows=ROWS, angles=24, scale=0.05, prior=None, posterior="bootstrap(steps=8)", count=4,
-    start=2, budget=8, scouts=2,
+    start=2, budget=8, scouts=2, deadline=600.0,
 )  # fmt: skip
 
 
