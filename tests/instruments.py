@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +175,11 @@ class Beam:
 
     def trip(self, seconds: float = 0.3) -> None:
         self.trips += 1
-        threading.Timer(seconds, self.down.put, [0]).start()
-        with suppress(RuntimeError):  # the event loop was blocked: the suspender gives up
+        for _ in range(100):  # where the loop does not answer within 0.1 s, Bluesky's suspender gives up
             self.down.put(1)
+            if self._suspender._ev is not None:
+                break
+        threading.Timer(seconds, self.down.put, [0]).start()
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -127,7 +127,7 @@ def scan(given: argparse.Namespace) -> None:
     setup = Setup(
         rows=given.rows, columns=given.columns, name="chip at the soft IOC", scale=0.02, budget=given.budget,
         prior=given.prior if learned else None, posterior="auto" if learned else "bootstrap(steps=30)",
-        count=4, scouts=2, pixel_size=1e-6, ceiling=2**16 - 1,
+        count=4, scouts=2, pixel_size=1e-7, ceiling=2**16 - 1,
     )  # fmt: skip
     begun = (given.folder / "live.db").exists()
     with hold(given.folder, None if begun else setup) as live:

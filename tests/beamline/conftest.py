@@ -80,3 +80,22 @@ def measure(site: Site, count: int) -> None:
         one = site.http.post("/api/suggest", json={}).json()
         told = site.http.post(f"/api/tell/{one['id']}", content=npy(CAMERA.frame(one["angle"])))
         assert told.json()["accepted"], told.json()
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """Bluesky's, where it is installed."""
+    from bluesky import RunEngine
+
+    return RunEngine(context_managers=[], call_returns_result=True)
+
+
+@pytest.fixture(scope="module")
+def whole(engine, tmp_path_factory):
+    """What a scan by Bluesky measures that nothing interrupts: angles and frames."""
+    from beamline.runs import Classic, scan, told
+
+    folder = tmp_path_factory.mktemp("whole")
+    with scan(folder) as live:
+        engine(Classic(engine, folder).plan(live))
+        return told(live)

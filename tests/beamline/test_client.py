@@ -37,8 +37,10 @@ def test_a_scan_by_the_client(held, client):
     assert told[0]["angle"] == pytest.approx(live.held.ledger.suggestions[1].angle + 0.1)
     assert told[0]["monitor"] == 1.01
     assert_array_equal(live.held.book.frames(told[0]["event"]), CAMERA.frame(told[0]["angle"]))
+    swept = client.sweep(2)
+    assert [one["id"] for one in swept] == [4, 5] and swept[0]["angle"] != swept[1]["angle"]
     assert client.wish("force", 90.0)["angle"] == 90.0 and client.suggest()["angle"] == 90.0
-    assert not client.fail(4, "the shutter stays shut")["accepted"]
+    assert not client.fail(6, "the shutter stays shut")["accepted"]
     client.wish("stop")
     with pytest.raises(ServiceError, match="stopped by the operator") as refused:
         client.suggest()

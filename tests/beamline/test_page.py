@@ -221,6 +221,8 @@ def test_every_command_is_answered(service, browser):
         page.fill("#angle", "33.3")
         page.click("#force button")
         answered(page, "Measure next 30°")
+        seconds_until(page, "document.getElementById('angles').dataset.forced === '30'")
+        shows(page, "angles-note", "forced, waiting: 30°")
         page.fill("#angle", "31")
         page.keyboard.press("Enter")
         shows(page, "commands", "refused: 30 degrees are asked for already")

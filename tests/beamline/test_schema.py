@@ -29,7 +29,7 @@ def described(tmp_path_factory):
 @pytest.mark.parametrize("count", [5, pytest.param(300, marks=pytest.mark.slow)])
 def test_every_route_does_as_it_says(described, count):
     operations = [found.ok() for found in described.get_all_operations()]
-    assert len(operations) == 13
+    assert len(operations) == 14
     for operation in operations:
 
         @given(operation.as_strategy())

@@ -1,6 +1,7 @@
 """The service of a live scan: every route, and what it says where something is wrong."""
 
 import json
+import socket
 import threading
 import time
 from concurrent.futures import Executor, Future
@@ -62,6 +63,31 @@ def test_the_same_key_is_the_same_suggestion(site):
     assert first == again and other["id"] == first["id"] + 1
 
 
+def test_a_sweep_over_http_is_that_of_calls(site, tmp_path):
+    measure(site, 2)
+    swept = site.http.post("/api/sweep", json={"count": 3, "key": "a"}).json()
+    assert site.http.post("/api/sweep", json={"count": 3, "key": "a"}).json() == swept
+    with hold(tmp_path / "calls", SETUP) as live:
+        open_beam(live)
+        drive(live, 2)
+        expected = live.sweep(3)
+    assert swept == [asdict(replace(one, key="a")) for one in expected]
+    rest = site.http.post("/api/sweep", json={"count": 1000}).json()
+    assert len(rest) == SETUP.budget - 5
+    wrong = [
+        site.http.post("/api/sweep", json={"count": count}).status_code for count in (0, 1001, "x", None)
+    ]
+    assert wrong == [400] * 4
+
+
+def test_forced_angles_are_shown_while_they_wait(site):
+    for angle in (30, 90, 120):
+        assert wish(site.http, "force", angle=angle).json()["granted"]
+    assert site.http.get("/api/state").json()["forced"] == [30.0, 90.0, 120.0]
+    assert site.http.post("/api/suggest", json={}).json()["angle"] == 30.0
+    assert site.http.get("/api/state").json()["forced"] == [90.0, 120.0]
+
+
 def test_setup_and_angles(site):
     said, angles = site.http.get("/api/setup").json(), site.http.get("/api/angles").json()
     assert said["slices"] == [0, 1] and said["columns"] == SETUP.columns and said["budget"] == SETUP.budget
@@ -120,6 +146,9 @@ def test_large_frames_are_averaged():
 
 
 def test_the_file_of_the_scan(site, tmp_path):
+    early = site.http.get("/api/scan.nxs")
+    assert (early.status_code, early.json()["code"]) == (409, "empty")
+    assert "nothing is measured yet" in early.json()["message"]
     measure(site, 3)
     answer = site.http.get("/api/scan.nxs")
     (tmp_path / "scan.nxs").write_bytes(answer.content)
@@ -356,6 +385,21 @@ def test_stop_while_a_suggestion_is_computed(tmp_path, asking):
         assert len(live.held.ledger.suggestions) == SETUP.start
     ends = [(one.status_code, one.json()["code"]) for one in (*answers, later)]
     assert ends == [(409, "over")] * (asking + 1)
+
+
+@pytest.mark.fault
+def test_stop_is_kept_though_nobody_hears_the_answer(tmp_path):
+    """Fault F18: whoever asked for it hangs up at once, as a page whose network is gone."""
+    with awaited(tmp_path, 1) as (live, url, _):
+        host, body = url.removeprefix("http://"), b'{"key": "s", "name": "stop"}'
+        name, _, port = host.partition(":")
+        head = f"POST /api/wishes HTTP/1.1\r\nHost: {host}\r\nAuthorization: {BEARER['Authorization']}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection((name, int(port))) as line:
+            line.sendall(head.encode() + body)
+        while live.state()["mode"] == "running":
+            time.sleep(0.01)
+        assert live.state()["why"] == "stopped by the operator"
 
 
 def test_too_many_suggestions_at_once(tmp_path):

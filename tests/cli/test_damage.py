@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from damage import FLIPS, MEMORY, SHORT, TRUNCATIONS, Trial, damages, needs_proc, resident, summary, tried
+from live.conftest import SETUP, drive, open_beam
 from PIL import Image
 from samples import (
     TINY_TRAINING,
@@ -24,6 +25,8 @@ from samples import (
     save_series,
 )
 
+from tomopilot.live.live import hold
+
 RECIPE = f'name = "tiny"{TINY_TRAINING}'
 QUEUE = """
 [[prior]]
@@ -32,7 +35,7 @@ images = ["bars.npy"]
 validation = "bars.npy"
 hours = 1e-4
 """
-pytestmark = needs_proc
+pytestmark = [needs_proc, pytest.mark.fault]
 
 CHANGED = "was changed after it was written"  # said of cards, which people may edit
 SCAN = (
@@ -79,6 +82,7 @@ ROWS = ("--operator", "mri", "--budget", 2, "--posterior", "zero-filled", "--pol
 LONGER = trained("trained", "--steps", 3, "--resume")
 KINDS = {
     "run.db": Kind("run.db", ("resume", "{}"), "summary.json"),
+    "live.db": Kind("live/live.db", ("export", "{}/live", "--out", "{}/live.nxs")),
     "card": Kind("tiny/card.json", PRIOR, "out/summary.json"),
     "weights": Kind("tiny/prior.safetensors", PRIOR, "out/summary.json"),
     "recipe": Kind("tiny.toml", trained("out"), endless=True),
@@ -139,6 +143,9 @@ def whole(call, tiny, pictures, tmp_path_factory) -> Path:
         shutil.copy(folder / "scan" / name, folder)
     halve(folder / "run.db")
     assert call(*Kind("", trained("trained")).command(folder)).status == 0
+    with hold(folder / "live", SETUP) as live:
+        open_beam(live)
+        drive(live, 3)
     return folder
 
 
@@ -196,7 +203,7 @@ def endure(call, whole: Path, kind: Kind, tmp_path: Path, cuts: int, flips: int)
 
 
 @pytest.mark.parametrize(
-    "name", ["run.db", "card", "weights", "state", "recipe", "nxtomo", "dx", "measured npz"]
+    "name", ["run.db", "live.db", "card", "weights", "state", "recipe", "nxtomo", "dx", "measured npz"]
 )
 def test_damage(name, call, whole, tmp_path):
     endure(call, whole, KINDS[name], tmp_path, SHORT, SHORT)

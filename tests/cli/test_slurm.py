@@ -113,6 +113,7 @@ def numbers(out: Path) -> list[tuple[str, ...]]:
         return [(row["image"], row["policy"], row["design"], row["psnr"]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_slurm_loses_a_job_and_no_scan(call, slurm, pictures, tmp_path, monkeypatch):

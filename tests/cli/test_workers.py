@@ -81,6 +81,7 @@ def children() -> list[int]:
     return [pid for process in multiprocessing.active_children() if (pid := process.pid)]
 
 
+@pytest.mark.fault
 def test_a_killed_worker_loses_no_scan(plan, tmp_path):
     with closing(Archive(tmp_path / "run.db")) as archive, executor("local:2", tmp_path) as pool:
         with killing(tmp_path, children) as killed:
@@ -89,6 +90,7 @@ def test_a_killed_worker_loses_no_scan(plan, tmp_path):
         assert rows_of(archive, plan) == alone(plan, tmp_path)
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_with_other_workers(start, plan, pictures, tmp_path):
     """Begun by two processes, continued by one; nothing is measured twice, and no process stays behind."""
@@ -164,6 +166,7 @@ class Mortal(ThreadPoolExecutor):
         raise ConnectionError("worker lost")
 
 
+@pytest.mark.fault
 def test_a_scan_that_kills_its_workers_is_given_up(small, tmp_path):
     with closing(Archive(tmp_path / "run.db")) as archive, Mortal(2) as pool:
         with pytest.raises(OSError, match=r"bars.npy::0 with tv and uniform: lost 3 workers .*worker lost"):
@@ -175,6 +178,7 @@ def test_a_scan_that_kills_its_workers_is_given_up(small, tmp_path):
 # Clusters
 
 
+@pytest.mark.fault
 @pytest.mark.filterwarnings("default")
 @pytest.mark.slow
 def test_dask_loses_a_worker_and_no_scan(plan, tmp_path):

@@ -20,7 +20,7 @@ from tomopilot.files.images import read_images
 from tomopilot.files.reading import InputFileError
 from tomopilot.files.writer import VolumeWriter
 
-pytestmark = needs_proc
+pytestmark = [needs_proc, pytest.mark.fault]
 STACK = np.random.default_rng(0).integers(0, 256, (4, 24, 32), dtype=np.uint8)
 VOLUME = STACK.transpose(2, 1, 0)
 

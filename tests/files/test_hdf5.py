@@ -28,6 +28,7 @@ def test_named_data_sets_also_by_soft_link(tmp_path):
     assert "a.npz:/three" in refusal(f"{tmp_path / 'a.npz'}:/three")
 
 
+@pytest.mark.fault
 def test_hdf5_that_points_elsewhere(tmp_path):
     save_h5(tmp_path / "secret.h5", images=STACK)
     (tmp_path / "raw").write_bytes(STACK.tobytes())
@@ -58,6 +59,7 @@ def test_no_data_set_is_passed_over(tmp_path):
     assert read_images(str(tmp_path / "d.h5"))[0].pixels.is_complex()
 
 
+@pytest.mark.fault
 def test_links_to_other_files_are_not_passed_over(tmp_path):
     save_h5(tmp_path / "a.h5", mask=STACK, images=h5py.ExternalLink("elsewhere.h5", "/images"))
     assert "/images (in the file elsewhere.h5)" in refusal(tmp_path / "a.h5")
@@ -121,6 +123,7 @@ def test_a_detector_is_told_by_its_class(tmp_path):
     assert "NXdetector" in refusal(tmp_path / "a.nxs")
 
 
+@pytest.mark.fault
 def test_a_missing_filter_is_named(tmp_path):
     """Also in our own files: whoever reads a data set learns what to install."""
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations
 
-import numpy as np
 import pytest
 import torch
 from live.conftest import SETUP, drive, expose, open_beam
@@ -16,7 +15,6 @@ from tomopilot.files.logbook import Logbook, Wish
 from tomopilot.live.held import Refused
 from tomopilot.live.live import hold
 from tomopilot.live.record import BOOK, KEY
-from tomopilot.live.replay import replayed
 
 
 def test_a_live_scan_chooses_as_an_experiment_does(tmp_path, setup, camera):
@@ -72,30 +70,6 @@ def test_a_scan_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path, setup, told
     assert [one.design for one in found] == [one.design for one in whole]
     assert [one.gain for one in found] == [one.gain for one in whole]
     assert [surprise is None for surprise in surprises[:3]] == [True, True, False]
-
-
-@pytest.mark.fault
-def test_decisions_follow_from_the_record(tmp_path, setup, monkeypatch):
-    """F10: with other clocks, the same choices and the same gains."""
-    with hold(tmp_path, setup) as live:
-        open_beam(live)
-        drive(live, 3)
-        first, second = live.suggest(), live.suggest()
-        live.fail(second.id, "the motor stalled")
-        live.wish(Wish("f", "force", {"angle": 77}))
-        expose(live, first)
-        whole = [*live.held.ledger.suggestions.values(), *drive(live)]
-    monkeypatch.setenv("TZ", "Pacific/Auckland")
-    monkeypatch.setattr("time.time", lambda: 0.0)
-    monkeypatch.setattr("time.monotonic", lambda: 0.0)
-    again = replayed(tmp_path)
-    assert [one.decided for one in again] == [one.recorded for one in again] == [one.design for one in whole]
-    assert sorted({one.by for one in again}) == ["again", "operator", "variance"]
-    for one, known in zip(again, whole, strict=True):
-        assert (one.gain is None) == (known.gain is None)
-        if one.gain is not None:
-            gains = np.array([math.nan if gain is None else gain for gain in known.gain])
-            np.testing.assert_allclose(one.gain, gains, rtol=1e-6)
 
 
 @pytest.mark.fault

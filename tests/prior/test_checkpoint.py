@@ -80,6 +80,7 @@ def test_unknown_name(folder, monkeypatch):
         load_prior("tinny")
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("length", [0, 4, 100, -1])
 def test_truncated(folder, length):
     content = (folder / WEIGHTS).read_bytes()[:length]
@@ -89,6 +90,7 @@ def test_truncated(folder, length):
     refused(folder)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("place", [3, 20, -5])
 def test_flipped_byte(folder, place):
     content = bytearray((folder / WEIGHTS).read_bytes())
@@ -97,6 +99,7 @@ def test_flipped_byte(folder, place):
     assert WEIGHTS in refused(folder)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(folder, bad):
     weights = safetensors.torch.load_file(folder / WEIGHTS)
@@ -106,6 +109,7 @@ def test_weights_that_are_no_numbers(folder, bad):
     assert first in refused(folder)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("foreign", ["names", "shapes", "types", "empty"])
 def test_weights_of_another_network(folder, foreign):
     weights = safetensors.torch.load_file(folder / WEIGHTS)
@@ -127,6 +131,7 @@ class Bomb:
         return (Path.touch, (self.target,))
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("how", [pickle.dumps, lambda bomb: torch_bytes(bomb)], ids=["pickle", "torch"])
 def test_pickle_in_disguise_is_never_run(folder, how):
     fuse = folder / "exploded"
@@ -143,6 +148,7 @@ def torch_bytes(thing) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.fault
 def test_nothing_in_the_source_can_unpickle():
     sources = list(Path(tomopilot.__file__).parent.rglob("*.py"))
     assert len(sources) > 20

@@ -58,6 +58,7 @@ def assert_same_files(first, second):
     assert ours == theirs and ours
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("killed_at", [4, 7])
 def test_resumed_equals_uninterrupted(tmp_path, images, killed_at):
     straight = trained(tmp_path / "straight", images)
@@ -80,6 +81,7 @@ STAGED = replace(
 )
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("killed_at", [2, 4, 7])
 def test_stages_and_muon_resume_to_the_same_bits(tmp_path, images, killed_at):
     setup = replace(STAGED, save_every=1)
@@ -143,6 +145,7 @@ def test_muon_is_for_networks_with_matrices():
         Trainer(replace(TINY, muon=0.01))
 
 
+@pytest.mark.fault
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, images, monkeypatch):
     trained(tmp_path / "full", images, stop=4)
 
@@ -282,6 +285,7 @@ def test_broken_state_is_refused(tmp_path, images, content):
         trained(tmp_path / "begun", images, resume=True)
 
 
+@pytest.mark.fault
 def test_leftovers_of_a_kill_are_ignored(tmp_path, images):
     straight = trained(tmp_path / "straight", images)
     trained(tmp_path / "killed", images, stop=4)
@@ -293,6 +297,7 @@ def test_leftovers_of_a_kill_are_ignored(tmp_path, images):
     assert_same_prior(tmp_path / "straight", tmp_path / "killed")
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("write", range(4))
 def test_kill_at_any_write_leaves_a_loadable_prior_and_state(tmp_path, images, monkeypatch, write):
     trained(tmp_path / "killed", images, stop=4)
@@ -317,6 +322,7 @@ def test_kill_at_any_write_leaves_a_loadable_prior_and_state(tmp_path, images, m
     trained(tmp_path / "killed", images, resume=True)
 
 
+@pytest.mark.fault
 def test_kill_while_writing_the_history(tmp_path, images):
     trained(tmp_path / "killed", images, stop=4)
     (tmp_path / "killed" / "history.json").write_text('[{"step": 2, "ima')  # not written atomically

@@ -91,6 +91,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("change", HOSTILE, ids=lambda change: change.__name__)
 def test_refused_before_anything_is_read(change, path):
     with h5py.File(path, "a") as file:
@@ -101,14 +102,17 @@ def test_refused_before_anything_is_read(change, path):
     assert time.monotonic() - begun < 2
 
 
-def test_loops_and_many_attributes_do_no_harm(path):
+@pytest.mark.fault
+@pytest.mark.parametrize("count", [1000, pytest.param(10**5, marks=pytest.mark.slow)])
+def test_loops_and_many_attributes_do_no_harm(path, count):
     with h5py.File(path, "a", libver="latest") as file:
         file[DATA], file["entry/again"] = FRAMES, file["entry"]
-        for i in range(1000):
+        for i in range(count):
             file["entry"].attrs[f"a{i}"] = i
     assert len(Correction(axis=33.8)(read_measured(str(path))).values) == 90
 
 
+@pytest.mark.fault
 def test_a_file_that_changes_after_it_was_opened(path):
     with h5py.File(path, "a") as file:
         file[DATA] = FRAMES

@@ -17,6 +17,7 @@ from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Suggestion
 from tomopilot.live.live import Live
 
+MOST = 1000  # angles of a sweep
 WAIT, LOOK = 1.0, 0.02  # seconds for an answer to a wish, and between two looks for it
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[int, InPath(ge=1, le=2**53)]
@@ -46,6 +47,12 @@ class Asked(Body):
     """A request for an angle; asked again with its key, it is answered the same."""
 
     key: Key | None = None
+
+
+class AskedSweep(Asked):
+    """A request for several angles."""
+
+    count: Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Failure(Body):
@@ -79,6 +86,12 @@ def asking(viewer: Viewer, work: Work, live: Live | None) -> APIRouter:
         scan = held()
         return await work.slow(lambda: scan.suggest(asked.key))
 
+    @router.post("/sweep")
+    async def sweep(asked: AskedSweep) -> list[Suggestion]:
+        """Angles to expose in one motion of the stage, chosen by the same samples; perhaps fewer."""
+        scan = held()
+        return await work.slow(lambda: scan.sweep(asked.count, asked.key))
+
     @router.post("/tell/{id}", openapi_extra=NPY)
     async def tell(
         id: Id, request: Request, angle: Degrees = None, monitor: Degrees = None
@@ -107,17 +120,22 @@ def asking(viewer: Viewer, work: Work, live: Live | None) -> APIRouter:
     async def wishes(wanted: Wanted) -> Response:
         """What an operator wishes, answered by whoever holds the scan: granted, or why not."""
         wish = Wish(wanted.key, wanted.name, {} if wanted.angle is None else {"angle": wanted.angle})
-        now = asyncio.get_running_loop().time
-        late = now() + WAIT
-        while live is None and not viewer.alive:
-            if now() > late:
-                return problem(503, "unheld", "nobody holds the scan; start it again with `tomopilot resume`")
-            await asyncio.sleep(LOOK)
-        await work.quick(lambda: viewer.wish(wish))
-        while (answer := await work.quick(lambda: viewer.answer(wish.key))) is None:
-            if now() > late:
-                return problem(202, "waiting", "the scan has not answered yet; ask again with the same key")
-            await asyncio.sleep(LOOK)
-        return JSONResponse(answer)
+        return await heard(viewer, work, wish, live is not None)
 
     return router
+
+
+async def heard(viewer: Viewer, work: Work, wish: Wish, held: bool) -> Response:
+    """The answer to a wish, as soon as whoever holds the scan gives one."""
+    now = asyncio.get_running_loop().time
+    late = now() + WAIT
+    while not held and not viewer.alive:
+        if now() > late:
+            return problem(503, "unheld", "nobody holds the scan; start it again with `tomopilot resume`")
+        await asyncio.sleep(LOOK)
+    await work.quick(lambda: viewer.wish(wish))
+    while (answer := await work.quick(lambda: viewer.answer(wish.key))) is None:
+        if now() > late:
+            return problem(202, "waiting", "the scan has not answered yet; ask again with the same key")
+        await asyncio.sleep(LOOK)
+    return JSONResponse(answer)

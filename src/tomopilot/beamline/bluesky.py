@@ -141,11 +141,7 @@ class _Scan:
 
     def _ask(self) -> list[Suggestion]:
         """The next suggestions; raises `Refused` where there is none."""
-        asked = [self.live.suggest()]
-        with suppress(Refused, OSError):
-            while len(asked) < self.sweep:
-                asked.append(self.live.suggest())
-        return asked
+        return self.live.sweep(self.sweep)
 
     def _next(self, ahead: Future[list[Suggestion]] | None) -> MsgGenerator[list[Suggestion]]:
         if ahead is not None:

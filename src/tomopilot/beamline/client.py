@@ -49,6 +49,10 @@ class Client:
         """The next angle to expose: `id`, `angle` in degrees, `flats` where flat fields are due before."""
         return self._post("/api/suggest", {"key": uuid.uuid4().hex})
 
+    def sweep(self, count: int) -> list[dict[str, Any]]:
+        """Several angles to expose in one motion of the stage, as `suggest`; fewer where the scan ends."""
+        return self._post("/api/sweep", {"key": uuid.uuid4().hex, "count": count})
+
     def tell(
         self, id: int, frame: np.ndarray, angle: float | None = None, monitor: float | None = None
     ) -> dict[str, Any]:

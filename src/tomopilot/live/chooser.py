@@ -37,7 +37,7 @@ class Chooser:
         """
         for queue, by in ((ledger.forced, "operator"), (ledger.again, "again")):
             if queue:
-                first = Chosen(Decision(queue[0]), by)
+                first = Chosen(Decision(next(iter(queue))), by)
                 return lambda: first
         choice, experiment = self.experiment.at_hand(late), self.experiment
         if ledger.uniform:

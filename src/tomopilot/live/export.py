@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tomopilot.files.logbook import Logbook
+from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Ledger
 from tomopilot.live.record import open_record, read_setup
 from tomopilot.raw.export import write_counts
@@ -35,13 +36,13 @@ def export(folder: Path, path: Path) -> int:
 
     Projections are in the order of acquisition, with the angles that the stage read back; those that were
     quarantined are left out. It reads beside whoever holds the scan. `path` is at every instant as it was
-    before or complete. Raises ValueError where nothing is measured yet.
+    before or complete. Raises `Refused` where nothing is measured yet: fields alone are no scan.
     """
     with closing(open_record(folder, checked=False)) as book:
         setup, events = read_setup(book), book.events()
         ledger = Ledger(setup).apply(events)
         if not ledger.told:
-            raise ValueError(f"the scan in {folder} has measured nothing yet; export it later")
+            raise Refused("empty", "nothing is measured yet: export the scan after its first projection")
         source = Kept(book, [])
         flats, after, darks, count = [], [], [], 0
         for event in events:

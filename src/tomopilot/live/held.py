@@ -31,7 +31,7 @@ class Refused(ValueError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.code = code  # paused, over, unknown, conflict, closed
+        self.code = code  # paused, over, unknown, conflict, closed, empty
 
 
 class Held:

@@ -45,7 +45,7 @@ class Ledger:
     why: str | None = None  # it does not run
     uniform: bool = False  # the rest is measured in uniform order
     again: list[int] = field(default_factory=list)  # designs that failed, to be measured again
-    forced: list[int] = field(default_factory=list)  # designs that an operator wants
+    forced: dict[int, float] = field(default_factory=dict)  # designs that an operator wants, and degrees
     attempts: dict[int, int] = field(default_factory=dict)  # failed, by design
     unusable: dict[int, str] = field(default_factory=dict)  # designs, and why
     alarm: dict[str, Any] | None = None
@@ -97,6 +97,7 @@ class Ledger:
             "budget": setup.budget,
             "angles": [one["angle"] for one in self.told],
             "outstanding": [{"id": one.id, "angle": one.angle, "by": one.by} for one in self.outstanding],
+            "forced": [*self.forced.values()],
             "unusable": {str(design): why for design, why in self.unusable.items()},
             "quarantined": [one.id for one in self.suggestions.values() if one.fate == "quarantined"],
             "spent": spent(setup, self.exposed),
@@ -122,10 +123,9 @@ class Ledger:
         made = {name: value for name, value in content.items() if name != "event"}
         suggestion = Suggestion(**made)
         self.suggestions[suggestion.id] = suggestion
-        for queue in (self.again, self.forced):
-            if suggestion.design in queue:
-                queue.remove(suggestion.design)
-                break
+        self.forced.pop(suggestion.design, None)
+        if suggestion.design in self.again:
+            self.again.remove(suggestion.design)
 
     def _told(self, content: dict[str, Any]) -> None:
         answer = {"accepted": True, "event": content["event"], "number": content["number"]}
@@ -188,7 +188,7 @@ class Ledger:
         self.mode, self.why = "running", None
 
     def _do_force(self, content: dict[str, Any]) -> None:
-        self.forced.append(content["design"])
+        self.forced[content["design"]] = round(content["angle"], 4)
 
     def _do_uniform(self, content: dict[str, Any]) -> None:
         self.uniform = True

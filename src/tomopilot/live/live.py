@@ -43,7 +43,7 @@ class Live:
         self.folder, self.held = Path(folder), Held(folder)
         self.setup, self._chooser = self.held.setup, Chooser(self.held.setup, self.held.experiment)
         self._changed = threading.Condition(threading.RLock())  # held by whoever looks or changes
-        self._turn, self._closing = threading.Lock(), threading.Event()
+        self._turn, self._closing = threading.RLock(), threading.Event()
         self._sampler = Sampler(pool, self._drawn)
         self._beat = threading.Thread(target=self._attend, daemon=True)
         (self.folder / ALIVE).touch()
@@ -61,27 +61,25 @@ class Live:
 
         It stays outstanding until it is told or failed. Raises `Refused`: paused, over, or closed meanwhile.
         """
-        deadline = time.monotonic() + self.setup.deadline
+        return self.sweep(1, key)[0]
+
+    def sweep(self, count: int, key: str | None = None) -> list[Suggestion]:
+        """Angles to expose in one motion of the stage, as `suggest`; fewer where no more may be exposed.
+
+        The same samples choose all of them, each by what is left once those before it are measured.
+        """
+        if count < 1:
+            raise ValueError(f"a sweep of {count} angles was asked for; expected 1 or more")
+        deadline, found = time.monotonic() + self.setup.deadline, []
         with self._turn:
-            while True:
-                with self._changed:
-                    if self._closing.is_set():
-                        raise Refused("closed", "the scan was closed here; hold it again")
-                    if key is not None and (known := self.held.ledger.of_key(key)):
-                        return known[0]
-                    self.held.check_open()
-                    if late := time.monotonic() >= deadline:
-                        self.held.use_latest()
-                    version = self.held.version
-                    choose = self._chooser(self.held.ledger, late, self._sampler.failed)
+            while len(found) < count:
                 try:
-                    chosen = choose()
-                except Undrawn as missing:
-                    self._await(missing.snapshot, deadline)
-                    continue
-                with self._changed:
-                    if version == self.held.version:  # else something was told meanwhile
-                        return self.held.suggested(chosen, key)
+                    found.append(self._next(key, len(found), deadline))
+                except (Refused, OSError):
+                    if not found:
+                        raise
+                    break  # those before are on disk
+        return found
 
     def flats(self, frames: np.ndarray) -> int:
         """Takes flat fields (n, rows, columns): the open beam. Returns the number of the event."""
@@ -156,6 +154,28 @@ class Live:
         self._sampler.close()
         with self._changed:  # a connection must not be closed while another thread reads or writes
             self.held.book.close()
+
+    def _next(self, key: str | None, number: int, deadline: float) -> Suggestion:
+        """The suggestion of a number, from 0, for a request with a key."""
+        while True:
+            with self._changed:
+                if self._closing.is_set():
+                    raise Refused("closed", "the scan was closed here; hold it again")
+                if key is not None and len(known := self.held.ledger.of_key(key)) > number:
+                    return known[number]
+                self.held.check_open()
+                if late := time.monotonic() >= deadline:
+                    self.held.use_latest()
+                version = self.held.version
+                choose = self._chooser(self.held.ledger, late, self._sampler.failed)
+            try:
+                chosen = choose()
+            except Undrawn as missing:
+                self._await(missing.snapshot, deadline)
+                continue
+            with self._changed:
+                if version == self.held.version:  # else something was told meanwhile
+                    return self.held.suggested(chosen, key)
 
     def _check_reached(self, one: Suggestion, reached: float) -> None:
         apart = abs((reached - one.angle + 180) % 360 - 180)

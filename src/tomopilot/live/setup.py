@@ -15,9 +15,11 @@ from tomopilot.measure.stack import Scouts, Stack, over_height
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.assemble import Parts, assemble, prior_of
 from tomopilot.scan.grid import Wedge, candidates
+from tomopilot.scan.notices import fits
 from tomopilot.scan.parts import Method, check_names
 from tomopilot.scan.plan import Plan, pick_device
 from tomopilot.scan.virtual import SCOUTS
+from tomopilot.units import readable
 
 LIVE = "live"  # the name of what is scanned, in plans
 MOST = 2**15  # rows or columns
@@ -120,7 +122,9 @@ class Setup:
     def settled(self) -> "Setup":
         """With what was left to the prior and to the machine."""
         bins = self.bins or (read_card(folder_of(self.prior)).get("image_size") if self.prior else None)
-        return replace(self, bins=min(bins or self.columns, self.columns), device=pick_device(self.device))
+        settled = replace(self, bins=min(bins or self.columns, self.columns), device=pick_device(self.device))
+        settled._check_pixels()
+        return settled
 
     def plan(self) -> Plan:
         """Its method, checked as that of any scan."""
@@ -149,6 +153,19 @@ class Setup:
     def usual_noise(self) -> Noise:
         """Of line integrals divided by `scale`, where flat fields do not say more."""
         return self._stated() or Poisson(UNCOUNTED, self.scale)
+
+    def _check_pixels(self) -> None:
+        """Raises where the prior was trained on pixels of another size."""
+        prior = self.plan().methods[0].prior
+        if prior is None or self.pixel_size is None:
+            return
+        pixel = self.pixel_size * self.columns / (self.bins or self.columns)
+        known = read_card(folder_of(prior)).get("pixel_size")
+        if known and not fits(pixel, known):
+            raise ValueError(
+                f"the pixels of the estimate are {readable(pixel)} wide, but prior {prior} was trained on "
+                f"{known}: use another prior or other bins, or leave pixel_size out of the setup"
+            )
 
     def _stated(self) -> Noise | None:
         kind, _, number = self.noise.partition(":")

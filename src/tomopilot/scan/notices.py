@@ -61,10 +61,9 @@ def foreign_pixels(prior: str, looks: Sequence[Look]) -> list[str]:
     card = read_card(folder_of(prior))
     if card.get("pixel_size") is None:
         return []
-    low, high = lengths(card["pixel_size"])
     names: dict[str, list[str]] = {}
     for look in looks:
-        if look.pixel_size and not low / CLOSE <= look.pixel_size <= high * CLOSE:
+        if look.pixel_size and not fits(look.pixel_size, card["pixel_size"]):
             names.setdefault(readable(look.pixel_size), []).append(look.name)
     return [
         f"{first}{f' and {len(more)} more' if more else ''}: the pixel size is {size}, but prior "
@@ -72,6 +71,16 @@ def foreign_pixels(prior: str, looks: Sequence[Look]) -> list[str]:
         "prior, or say the right size with --pixel-size"
         for size, (first, *more) in names.items()
     ]
+
+
+def fits(pixel: float, trained: str) -> bool:
+    """Whether pixels (metres) are of a size that a prior was trained on, as its card says it.
+
+    >>> fits(1e-7, "0.04 to 0.15 um"), fits(1e-6, "0.04 to 0.15 um")
+    (True, False)
+    """
+    low, high = lengths(trained)
+    return low / CLOSE <= pixel <= high * CLOSE
 
 
 def priors_of(plan: Plan) -> list[str]:

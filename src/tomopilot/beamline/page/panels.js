@@ -72,11 +72,14 @@ export function showAngles({ setup, state, scan, all }) {
   const unusable = Object.keys(state.unusable).map((design) => all[design]);
   const open = (angle) => !unusable.includes(angle) && !taken.some((one) => Math.abs(one - angle) <= setup.tolerance);
   const failed = scan.missed.map((one) => one.angle).filter(open);
-  plots.angles($("angles"), { all, taken, next: nexts, outstanding, failed, unusable });
-  Object.assign($("angles").dataset, { taken: taken.join(), next: nexts.join(), unusable: unusable.join() });
-  text("angles-note", `${taken.length} taken of ${all.length} that can be reached`);
+  const { forced } = state;
+  plots.angles($("angles"), { all, taken, next: nexts, outstanding, forced, failed, unusable });
+  const said = { taken: taken.join(), next: nexts.join(), forced: forced.join(), unusable: unusable.join() };
+  Object.assign($("angles").dataset, said);
+  const waiting = forced.length ? `; forced, waiting: ${forced.map(words.degrees).join(", ")}` : "";
+  text("angles-note", `${taken.length} taken of ${all.length} that can be reached${waiting}`);
   const list = (angles) => angles.map(words.degrees).join(", ") || "none";
-  label("angles", `Taken: ${list(taken)}. Next: ${list(nexts)}. Failed: ${list(failed)}. Unusable: ${list(unusable)}.`);
+  label("angles", `Taken: ${list(taken)}. Next: ${list(nexts)}. Forced, waiting: ${list(forced)}. Failed: ${list(failed)}. Unusable: ${list(unusable)}.`);
   showGain(scan, setup, all, taken);
 }
 

@@ -33,7 +33,7 @@ function plot(place, traces, layout) {
 }
 
 // all: degrees that can be reached; the others: degrees by what became of them
-export function angles(place, { all, taken, next, outstanding, failed, unusable }) {
+export function angles(place, { all, taken, next, outstanding, forced, failed, unusable }) {
   const ink = colours();
   const size = parseFloat(getComputedStyle(document.body).fontSize);
   const first = [0, -90].find((start) => all.every((angle) => angle >= start && angle <= start + 180)); // of half a turn
@@ -55,6 +55,7 @@ export function angles(place, { all, taken, next, outstanding, failed, unusable 
     marks(failed, "failed", { symbol: "x-thin", line: { width: 2.5, color: ink.failed } }),
     marks(unusable, "unusable", { symbol: "square-x-open", color: ink.unusable, size: 10 }),
     marks(outstanding, "outstanding", { symbol: "diamond-open", color: ink.outstanding, size: 10 }),
+    marks(forced, "forced, waiting", { symbol: "triangle-up-open", color: ink.outstanding, size: 11 }),
     marks(next, "next", { symbol: "star-diamond", color: ink.next, size: 14, line: { width: 0 } }),
   ], {
     margin: { l: 2 * size, r: 2 * size, t: 1.6 * size, b: half ? 8 : 1.6 * size },
