@@ -62,7 +62,7 @@ def die(*_):
 
 def test_a_dead_worker_is_replaced(tmp_path, setup, monkeypatch):
     """F20: one draw kills its process; the next one is drawn in another."""
-    spawn = multiprocessing.get_context("fork")
+    spawn = multiprocessing.get_context("spawn")
     with hold(tmp_path, setup, lambda: ProcessPoolExecutor(1, spawn)) as live:
         open_beam(live)
         drive(live, 3)
