@@ -198,10 +198,8 @@ class Experiment:
         noise, values = noise or self.noise, numbers(values).to(self.operator.device)
         check_measured(self.operator, design, values, noise, setting)
         reached = self.operator.settings[design] if setting is None else numbers(setting)
-        chosen_by = self.snapshot.chosen_by
-        moves = None if chosen_by is None or chosen_by.moves is None else chosen_by.moves.tolist()
         noisy = relative_noise(values, noise.precision(values))
-        return Told(design, reached.tolist(), self._surprise(reached, values, noise), moves, noisy)
+        return Told(design, reached.tolist(), self._surprise(reached, values, noise), self._moves(), noisy)
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
@@ -230,6 +228,12 @@ class Experiment:
     def _snapshot(self, earlier: Draws | None) -> "Snapshot":
         looker, scout = self.posterior, self.scout
         return Snapshot(looker, scout, self.data, self.count, self.seed, self.count_told, earlier)
+
+    def _moves(self) -> list[float] | None:
+        """Of the latest samples, unless they stand beside an earlier measurement already."""
+        latest = self._latest()
+        moves = None if latest is None or latest.moves is None else latest.moves.tolist()
+        return moves if moves != next((one.moves for one in reversed(self.told) if one.moves), None) else None
 
     def _surprise(self, reached: Tensor, values: Tensor, noise: Noise) -> float | None:
         """How far off the prediction of the latest samples was."""

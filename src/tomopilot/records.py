@@ -142,7 +142,7 @@ class Told:
     design: int
     setting: float | list[float]  # that was reached; radians or row
     surprise: float | None  # see `trust.surprise`; None where nothing was predicted
-    moves: list[float] | None  # of the samples it was chosen by, see `posterior.moves`
+    moves: list[float] | None  # of the latest samples, if they are new; see `posterior.moves`
     noise: float | None = None  # see `trust.relative_noise`
 
 

@@ -1,7 +1,6 @@
 """A viewer in a process of its own is killed again and again: the scan, and its readers, miss nothing."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from beamline.conftest import BEARER, TOKEN
 from live.conftest import CAMERA, SETUP, Deaf, open_beam
+from processes import server
 
 from tomopilot.beamline.server import listen
 from tomopilot.cli.serve import watch
@@ -26,9 +26,7 @@ PATIENCE = 1500  # seconds for a process to start, on a machine however busy
 
 def forked(folder, port):
     """A viewer of a scan, of a process that has loaded all it needs: many start soon."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tomopilot.cli.serve", "tomopilot.beamline.service", "uvicorn"])
-    process = server.Process(target=watch, args=(folder, "127.0.0.1", port, None, False))
+    process = server().Process(target=watch, args=(folder, "127.0.0.1", port, None, False))
     process.start()
     return process
 

@@ -1,6 +1,5 @@
 """The file of a live scan that was cut at any step: valid, and reconstructed by another library."""
 
-import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from live.conftest import CAMERA, SETUP, expose, open_beam
+from processes import server
 from skimage.transform import iradon
 
 from tomopilot.live.export import export
@@ -69,9 +69,9 @@ def check(path, count):
 @pytest.mark.parametrize("steps", [4, pytest.param(24, marks=pytest.mark.slow)])
 def test_a_scan_that_is_killed_at_every_step_leaves_a_valid_file(tmp_path, steps):
     """F22."""
-    fork, likeness = multiprocessing.get_context("fork"), []
+    likeness = []
     for count in range(1, steps + 1):
-        process = fork.Process(target=one_step, args=(tmp_path, DENSE if count == 1 else None))
+        process = server().Process(target=one_step, args=(tmp_path, DENSE if count == 1 else None))
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL

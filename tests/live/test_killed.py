@@ -1,7 +1,6 @@
 """A live scan is killed at any instant: whatever was acknowledged is there, and the choices are the same."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from live.conftest import CAMERA, SETUP, expose, open_beam
+from processes import server
 
 from tomopilot.files.logbook import Logbook
 from tomopilot.live.held import Refused
@@ -42,9 +42,9 @@ def operate(folder, acknowledged):
 
 def killed(folder, seed, kills):
     """Operates a scan in processes that are killed, then to its end; how many kills hit a running scan."""
-    rng, fork, hits = random.Random(seed), multiprocessing.get_context("fork"), 0
+    rng, hits = random.Random(seed), 0
     for kill in range(1000):
-        process = fork.Process(target=operate, args=(folder, folder / "acknowledged"))
+        process = server().Process(target=operate, args=(folder, folder / "acknowledged"))
         process.start()
         if kill < kills:
             process.join(rng.uniform(0.02, 1.2))

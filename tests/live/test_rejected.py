@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import socket
 from contextlib import closing
@@ -12,6 +11,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
+from processes import server
 
 from tomopilot.files.logbook import Logbook
 from tomopilot.live.live import hold
@@ -46,10 +46,9 @@ def hold_it(folder, said):
 
 def test_another_process_is_told_who_holds_the_scan(tmp_path, setup):
     """F11: at once; and gets it once the holder is gone, however that ended."""
-    fork = multiprocessing.get_context("fork")
-    said = fork.SimpleQueue()
+    said = server().SimpleQueue()
     with hold(tmp_path, setup):
-        other = fork.Process(target=hold_it, args=(tmp_path, said))
+        other = server().Process(target=hold_it, args=(tmp_path, said))
         other.start()
         answer = said.get()
         other.join()

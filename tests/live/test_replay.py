@@ -2,7 +2,6 @@
 
 import json
 import math
-import multiprocessing
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from live.conftest import SETUP, expose, open_beam
+from processes import server
 
 from tomopilot.files.logbook import Logbook, Wish
 from tomopilot.live.held import Refused
@@ -56,7 +56,7 @@ def decisions(folder):
 
 def operated(folder, *how):
     """In a process of its own."""
-    process = multiprocessing.get_context("fork").Process(target=operate, args=(folder, *how))
+    process = server().Process(target=operate, args=(folder, *how))
     process.start()
     process.join()
     assert process.exitcode == 0

@@ -1,6 +1,5 @@
 """Fault F14: a training is killed at any instant, and ends with the same bytes as one that was not."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from prior.test_train import CARD_FACTS, STAGED, assert_same_files
+from processes import server
 from samples import TINY_TRAINING
 
 from tomopilot.prior.checkpoint import WEIGHTS, load_prior
@@ -34,9 +34,8 @@ def operate(out, images, said):
 
 
 def started(out, images):
-    fork = multiprocessing.get_context("fork")
-    heard, said = fork.Pipe(duplex=False)
-    process = fork.Process(target=operate, args=(out, images, said))
+    heard, said = server().Pipe(duplex=False)
+    process = server().Process(target=operate, args=(out, images, said))
     process.start()
     said.close()
     return process, heard
