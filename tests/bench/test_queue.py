@@ -81,13 +81,13 @@ def test_without_validation_images_some_are_held_back(tmp_path, count, held):
 
 
 @pytest.mark.parametrize(
-    "size, differs", [("0.1 um", False), ("0.16 um", False), ("0.02 to 0.05 um", False), ("1 um", True)]
+    "size, differs", [("0.1 um", False), ("0.32 um", False), ("0.02 to 0.05 um", False), ("1 um", True)]
 )
 def test_pixels_of_another_size_than_those_of_the_prior_are_a_doubt(size, differs):
-    """chip-128 was trained on pixels of 0.04 to 0.15 um; a tenth beyond is still alike."""
+    """chip-128 was trained on pixels of 0.03 to 0.3 um; a tenth beyond is still alike."""
     doubts = Task(Training(), {"pixel_size": size}, (), start_from="chip-128").doubts()
     expected = (
-        f"the pixel size of these images is {size}, of those that chip-128 was trained on 0.04 to 0.15 um"
+        f"the pixel size of these images is {size}, of those that chip-128 was trained on 0.03 to 0.3 um"
     )
     assert [doubt.startswith(expected) for doubt in doubts] == [True] * differs
 

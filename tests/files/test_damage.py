@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -114,3 +115,11 @@ def test_much_damage(name, tmp_path, capsys):
     assert max(trial.memory for trial in trials) < MEMORY + resident()
     with capsys.disabled():
         print(summary(name, trials))
+
+
+def test_a_process_that_waits_for_a_lock_is_ended(monkeypatch, tmp_path):
+    monkeypatch.setattr("damage.STILL", 0.3)
+    held = threading.Lock()
+    held.acquire()
+    assert tried(lambda: (int(held.acquire()), ""), tmp_path / "said").err == "hangs"
+    assert tried(lambda: (3, "an end"), tmp_path / "said").status == 3
