@@ -91,7 +91,7 @@ def picture(folder: Path, truth: np.ndarray, rows: list[dict]) -> None:
             show(ax, np.load(folder / f"{posterior}-{policy}-{count}.npy"))
             ax.set_title(f"{posterior}, {policy}, {count}: {row['matthews']:.3f}", fontsize=7)
         show(line[-1], truth)
-        line[-1].set_title("all 721", fontsize=7)
+        line[-1].set_title("all", fontsize=7)
     for ax in axes.ravel():
         ax.axis("off")
     figure.tight_layout()

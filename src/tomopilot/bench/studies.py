@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -24,8 +23,9 @@ RECORD = "study.db"
 
 @runtime_checkable
 class Study(Protocol):
-    """Rows that come one by one, and what is found in them."""
+    """Rows that come one by one, and what is found in them; a dataclass, of all that it was made with."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     columns: ClassVar[tuple[str, ...]]  # of results.csv
 
     @property
@@ -98,11 +98,6 @@ STUDIES = {
         speed, "variance", "soft,auto", ("phantom:chip::0",),
     ),
 }  # fmt: skip
-
-
-def settings(study: Any) -> dict[str, Any]:
-    """All that a study was made with."""
-    return asdict(study)
 
 
 def rows_of(study: Study, folder: Path, about: dict[str, Any]) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """`tomopilot bench`."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +127,8 @@ def bench(
         operator=operator, count=count, budget=max(at_counts), start=entry.start, noise=noises[0],
         at=at_counts, seed=seed, device=device, pixel_size=metres(pixel_size),
     )  # fmt: skip
-    notices = [line for noise in noises for line in doubts(plan, check(replace(plan, noise=noise)))]
+    looked = (line for noise in noises for line in doubts(plan, check(replace(plan, noise=noise))))
+    notices = list(dict.fromkeys(looked))
     others = tuple(single for spec in foreign or () for single in single_specs(spec))
     extent = "quick" if quick else "large" if large else "usual"
     work = entry.make(plan, extent, others, tuple(noises))
@@ -157,12 +158,12 @@ def _carry_out(
     name: str, study: "Study", out: Path, into: Path | None, as_json: bool, origin: dict[str, Any]
 ) -> None:
     """Runs what is left of a study, leaves its files, and writes what it fitted into a card."""
-    from tomopilot.bench.studies import leave_study, rows_of, settings
+    from tomopilot.bench.studies import leave_study, rows_of
     from tomopilot.prior.checkpoint import folder_of, read_card, take_up_trust
 
     plan, rows = study.plan, []
     cards = [read_card(folder_of(method.prior)) for method in plan.methods if method.prior]
-    about = {"study": name, **settings(study), "priors": cards, "version": __version__}
+    about = {"study": name, **asdict(study), "priors": cards, "version": __version__}
     with bar(len(study), name) as report:
         for row in rows_of(study, out, about):
             rows.append(row)
