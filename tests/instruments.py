@@ -173,9 +173,10 @@ class Beam:
     def _count(self) -> None:
         self.begun_down += self.down.get()
 
-    def trip(self, seconds: float = 0.3) -> None:
+    def trip(self, seconds: float = 0.3, tries: int = 100) -> None:
+        """Down for so long; said again where Bluesky's suspender, which waits 0.1 s for the loop, gave up."""
         self.trips += 1
-        for _ in range(100):  # where the loop does not answer within 0.1 s, Bluesky's suspender gives up
+        for _ in range(tries):
             self.down.put(1)
             if self._suspender._ev is not None:
                 break

@@ -38,8 +38,10 @@ def interrupted(engine, plan, delays):
             timer.join()
             return pauses
         except RunEngineInterrupted:
-            pauses += 1
             timer.join()
+            if engine.state == "idle":  # asked for as the plan ended
+                return pauses
+            pauses += 1
             go = engine.resume
     go()
     return pauses

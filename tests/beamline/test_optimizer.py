@@ -134,7 +134,7 @@ def test_what_the_stock_plan_costs(engine, tmp_path, beamline, stock):
         suggest = live.suggest
 
         def slow():
-            threading.Timer(0.3, beam.trip, [1.2]).start()
+            threading.Timer(0.3, beam.trip, [1.2, 1 if stock else 100]).start()
             time.sleep(1.0)
             return suggest()
 
