@@ -1,4 +1,4 @@
-"""A grid on a real SLURM of one node, which the test starts from Debian's packages: docs/cluster.md."""
+"""A grid, and a training, on a real SLURM of one node, started from Debian's packages: docs/cluster.md."""
 
 import csv
 import os
@@ -6,12 +6,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from samples import TINY_TRAINING
+
+from tomopilot.prior.checkpoint import WEIGHTS
+from tomopilot.prior.trainer import STATE
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue")
 CONF = """
@@ -70,7 +76,7 @@ def slurm(tmp_path_factory) -> Iterator[None]:
             for words in (["munged", "--foreground", "--force", *own], ["slurmctld", "-D"], ["slurmd", "-D"])
         ]
         try:
-            wait_for_node()
+            wait_until(node_is_idle)
             yield
         finally:
             for daemon in reversed(daemons):
@@ -81,14 +87,15 @@ def slurm(tmp_path_factory) -> Iterator[None]:
 MUNGE = {"socket": "socket", "key-file": "key", "log-file": "log", "pid-file": "pid", "seed-file": "seed"}
 
 
-def wait_for_node() -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        asked = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True)
-        if "idle" in asked.stdout:
-            return
-        time.sleep(0.5)
-    pytest.fail("the node of SLURM did not become idle")
+    while not condition():
+        assert time.monotonic() < end, "SLURM does not answer"
+        time.sleep(0.2)
+
+
+def node_is_idle() -> bool:
+    return "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout
 
 
 def kill_a_job(out: Path, killed: list[int]) -> None:
@@ -130,6 +137,35 @@ def test_slurm_loses_a_job_and_no_scan(call, slurm, pictures, tmp_path, monkeypa
     assert call(*words, tmp_path / "one").status == 0
     assert len(numbers(tmp_path / "one")) == 20 and numbers(tmp_path / "many") == numbers(tmp_path / "one")
     assert len([*(tmp_path / "many" / "jobs").glob("*_submission.sh")]) >= 2  # the array, and the job again
+
+
+JOB = """#!/bin/sh
+if [ -e {out}/{state} ]; then more=--resume; fi
+exec {python} -m tomopilot train {images} --recipe {recipe} --device cpu --out {out} $more
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_training_that_is_requeued_ends_as_if_it_had_not_been(slurm, tmp_path):
+    """F14: the job is killed and queued again by SLURM; the weights are those of an undisturbed one."""
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).random((4, 32, 32), np.float32))
+    (tmp_path / "tiny.toml").write_text(f'name = "tiny"{TINY_TRAINING}'.replace("steps = 2", "steps = 300"))
+    for name in ("whole", "requeued"):
+        words = {"out": tmp_path / name, "state": STATE, "python": sys.executable}
+        job = JOB.format(images=tmp_path / "images.npy", recipe=tmp_path / "tiny.toml", **words)
+        (tmp_path / f"{name}.sh").write_text(job)
+    subprocess.run(["sh", tmp_path / "whole.sh"], check=True, capture_output=True, timeout=LONG)
+    options = ("--parsable", "--requeue", "--open-mode=append", "--output", tmp_path / "log")
+    sbatch = ["sbatch", *options, tmp_path / "requeued.sh"]
+    job = subprocess.run(sbatch, check=True, capture_output=True, text=True).stdout.strip()
+    wait_until(lambda: (tmp_path / "requeued" / STATE).exists())
+    subprocess.run(["scontrol", "requeue", job], check=True)
+    wait_until(lambda: job not in subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout)
+    assert "DUE TO JOB REQUEUE" in (tmp_path / "log").read_text()
+    for name in (STATE, WEIGHTS):
+        whole, requeued = (tmp_path / each / name for each in ("whole", "requeued"))
+        assert whole.read_bytes() == requeued.read_bytes(), name
 
 
 @pytest.mark.slow
