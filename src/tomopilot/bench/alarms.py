@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from tomopilot.design.policy import Guarded
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.experiment import run
@@ -19,26 +20,25 @@ from tomopilot.scan.judge import Row
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.virtual import virtual
 
-QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet ...
-RESERVE = 1.25  # ... with this factor between their highest sum and the threshold
+QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet
+PASSING, LASTING = 2.0, 2.5  # standard deviations: surprises vary, an image stays as strange as it is
 FEWEST = 4  # times as many warm draws as a draw has moves, to fit a Gaussian to them
-
 NARROW = 0.2  # standard deviation of the logarithm of noise below which it counts as one noise
 
 
-def fit(scanned: Sequence[Sequence[float | None]]) -> Alarm:
+def fit(scanned: Sequence[Sequence[float | None]], above: float = PASSING) -> Alarm:
     """The alarm that nearly all of these scans' surprises, or strangeness, leave quiet.
 
-    Its drift is one standard deviation above their mean logarithm, its threshold a quarter above the highest
-    cumulative sum of a share `QUIET` of them: one odd scan does not make it deaf.
+    Its drift is `above` standard deviations above their mean logarithm, its threshold the highest cumulative
+    sum of a share `QUIET` of them: one odd scan does not make it deaf.
     """
     logs = [math.log(value) for surprises in scanned for value in surprises if value]
     if len(logs) < 2:
         raise ValueError(f"{len(logs)} predicted measurements are too few to fit an alarm; scan longer")
-    drift = mean(logs) + stdev(logs)
+    drift = mean(logs) + above * stdev(logs)
     quiet = Alarm(drift, math.inf)
     peaks = sorted(quiet.peak(surprises) for surprises in scanned)
-    return Alarm(drift, RESERVE * peaks[math.ceil(QUIET * len(peaks)) - 1])
+    return Alarm(drift, peaks[math.ceil(QUIET * len(peaks)) - 1])
 
 
 def fit_strangeness(scanned: Sequence[Sequence[Told]]) -> Strangeness | None:
@@ -67,10 +67,20 @@ def fit_all(scanned: Sequence[Sequence[Told]]) -> dict[str, dict[str, Any]]:
     fitted, surprises = {}, [[one.surprise for one in told] for told in scanned]
     if sum(value is not None for scan in surprises for value in scan) > 1:
         fitted["alarm"] = asdict(fit(surprises))
-    if strange := fit_strangeness(scanned):
-        seen = [Watch(strange=strange).seen(told) for told in scanned]
-        fitted["strangeness"] = asdict(strange) | asdict(fit(seen))
+    if (strange := fit_strangeness(scanned)) and (seen := seen_by_others(scanned)):
+        fitted["strangeness"] = asdict(strange) | asdict(fit(seen, LASTING))
     return fitted
+
+
+def seen_by_others(scanned: Sequence[Sequence[Told]]) -> list[list[float | None]] | None:
+    """The strangeness of each scan by a fit to all others, as a new scan's; None where those are too few."""
+    seen = []
+    for number, told in enumerate(scanned):
+        strange = fit_strangeness([*scanned[:number], *scanned[number + 1 :]])
+        if strange is None:
+            return None
+        seen.append(Watch(strange=strange).seen(told))
+    return seen
 
 
 def told_again(row: Row) -> list[Told]:
@@ -117,6 +127,8 @@ class Alarms:
     def _scanned(self, scan: Scan, noise: str) -> Iterator[Row]:
         cell = virtual(replace(self.plan, noise=noise), scan)
         experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
+        if isinstance(experiment.policy, Guarded):  # samples are looked at beyond an alarm, too
+            experiment.policy = experiment.policy.policy
         for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
             pass
         surprises = experiment.surprises

@@ -41,7 +41,7 @@ class Camera:
 
     def flats(self, count: int = 10) -> UInt16[np.ndarray, "n rows columns"]:
         """The open beam."""
-        beam = torch.full(self.shape, self.photons)
+        beam = torch.full(self.shape, float(self.photons))
         return np.stack([self._counts(beam, f"flat {n}") for n in range(count)])
 
     def darks(self, count: int = 5) -> UInt16[np.ndarray, "n rows columns"]:
