@@ -70,6 +70,19 @@ def test_what_says_nothing_of_the_sample_is_quarantined(tmp_path, setup, name):
         assert first.design not in {one.design for one in drive(live)}
 
 
+def test_a_long_sample_that_turns_is_no_loss_of_the_beam(tmp_path, setup):
+    """Bins that saw air at other angles see the sample; a beam of half the intensity is still noticed."""
+    x = torch.linspace(-1, 1, 64)
+    camera = Camera(((x[:, None] / 0.25) ** 2 + (x / 0.85) ** 2 < 1).float().repeat(2, 1, 1), scale=0.05)
+    setup = replace(setup, columns=64, angles=180, policy="random", budget=40)
+    with hold(tmp_path, setup, Deaf) as live:
+        open_beam(live, camera)
+        assert len(drive(live, 39, camera=camera)) == 39
+        one = live.suggest()
+        assert "weaker" in live.tell(one.id, camera.frame(one.angle, beam=0.5), one.angle)["reason"]
+        assert len(live.held.ledger.told) == 39
+
+
 def test_a_sample_that_fills_the_view_is_no_loss_of_the_beam(tmp_path, setup):
     """Where nothing sees air, projections differ as a whole from angle to angle."""
     stripes = (torch.arange(16) < 5).float().expand(2, 16, 16).contiguous()

@@ -31,6 +31,14 @@ def test_a_long_bar_stays_whole():
     assert quarantined(bar[:, None]) == {}
 
 
+def test_a_long_ellipse_stays_whole():
+    """Most bins beside it see air at most angles, and the sample where it lies across."""
+    place, turned = (np.arange(BINS) - 39.5) / 39.5, np.deg2rad(np.arange(0, 180, 3.0))[:, None]
+    half = np.hypot(0.9 * np.sin(turned), 0.1 * np.cos(turned))
+    ellipse = 10 * np.sqrt(np.clip(1 - (place / half) ** 2, 0, None)) * 0.09 / half
+    assert quarantined(ellipse[:, None]) == {}
+
+
 SHARES = {"not finite": 4, "saturated": 4, "not above the dark field": 50, "the same": 80}  # values of 80
 
 

@@ -15,7 +15,7 @@ from tomopilot.measure.noise import Masked, Noise, Poisson
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.stack import Stack
 from tomopilot.raw.counts import averaged, line_integrals_of, photons_of
-from tomopilot.raw.faults import AIR, OPEN, to_quarantine
+from tomopilot.raw.faults import AIR, air_level, to_quarantine
 from tomopilot.raw.records import Frames, RawScan
 from tomopilot.raw.reshape import filled, rebinned
 
@@ -141,16 +141,15 @@ class Detector:
     def _check_beam(self, values: np.ndarray, earlier: Sequence[tuple[float, np.ndarray]]) -> None:
         """Raises where the open beam beside the sample differs from that of earlier projections.
 
-        Where nothing sees air, only a monitor can tell: projections of few angles differ as a whole.
+        Where one sees no air, only a monitor can tell: projections of few angles differ as a whole.
         """
-        if len(earlier) < 2 or not self.setup.counts:
+        if not self.setup.counts:
             return
-        usual = np.median([known for _, known in earlier], axis=0)
-        air = usual < AIR
-        if air.mean() <= OPEN:
+        levels = [level for _, known in earlier if not np.isnan(level := air_level(known))]
+        if len(levels) < 2 or abs(usual := np.median(levels)) > AIR:
             return
-        change = float(np.exp(np.median(usual[air]) - np.median(values[air]))) - 1
-        if not -self.setup.drop < change < 1 / (1 - self.setup.drop) - 1:
+        change = float(np.exp(usual - air_level(values))) - 1
+        if not (np.isnan(change) or -self.setup.drop < change < 1 / (1 - self.setup.drop) - 1):
             word = "weaker" if change < 0 else "stronger"
             raise Unusable(f"its beam is {abs(change):.0%} {word} than before")
 

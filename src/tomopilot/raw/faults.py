@@ -6,7 +6,8 @@ import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
 AIR = 0.05  # line integral, below which a value saw nothing but air
-OPEN = 0.02  # share of the detector's values that must see air in most projections to judge the beam by
+OPEN = 0.05  # share of a projection's values, the least absorbed, that must see air to judge the beam by
+ALIKE = 0.125  # of their level, that half of these may differ by where the beam is weaker
 SHARES = {  # of a projection's usable values that may be faulty
     "not finite": 0.01,
     "saturated": 0.01,
@@ -55,20 +56,31 @@ def to_quarantine(
 def beam_levels(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """The incident intensity of each projection over the usual one, as its line integrals show it.
 
-    By the values that see air in most projections; where there are too few, by how a projection as a whole
-    differs from those at the next angles.
+    By what each sees of air; where most see none, by how a projection as a whole differs from those at the
+    next angles. A projection that sees no air, where others do, is not judged: 1.
     """
     if len(values) < 3:
         return np.ones(len(values))
+    level = np.array([air_level(one) for one in values])
+    seen = level[~np.isnan(level)]
+    if len(seen) > len(level) / 2 and abs(usual := np.median(seen)) < AIR:
+        return np.exp(usual - np.where(np.isnan(level), usual, level))
     usual = np.median(np.where(np.isnan(values), np.inf, values), 0)
     values = np.where(np.isnan(values), np.where(np.isinf(usual), 0, usual), values)
-    air = usual < AIR
-    if air.mean() > OPEN:
-        level = np.median(values[:, air], 1)
-    else:
-        order = np.argsort(angles)
-        smooth = uniform_filter1d(values[order], SMOOTH, axis=-1)
-        differs = smooth - median_filter(smooth, (NEXT, 1, 1), mode="mirror")
-        level = np.empty(len(values))
-        level[order] = np.quantile(differs, 0.25, axis=(1, 2))
+    order = np.argsort(angles)
+    smooth = uniform_filter1d(values[order], SMOOTH, axis=-1)
+    differs = smooth - median_filter(smooth, (NEXT, 1, 1), mode="mirror")
+    level = np.empty(len(values))
+    level[order] = np.quantile(differs, 0.25, axis=(1, 2))
     return np.exp(np.median(level) - level)
+
+
+def air_level(values: np.ndarray) -> float:
+    """The line integral of air in a projection (rows, bins): 0 where the beam is that of the flat fields.
+
+    What the least absorbed values read, where they agree; NaN where they do not, as at the edges of a sample
+    that fills the view. Which bins these are may change with the angle: samples are seldom round.
+    """
+    known = np.sort(values[np.isfinite(values)])
+    low, level, high = np.quantile(known[: max(FEW, round(OPEN * len(known)))], [0.25, 0.5, 0.75])
+    return float(level) if high - low <= max(AIR, ALIKE * level) else float("nan")
