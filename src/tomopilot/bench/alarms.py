@@ -21,7 +21,7 @@ from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.virtual import virtual
 
 QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet
-PASSING, LASTING = 2.0, 2.5  # standard deviations: surprises vary, an image stays as strange as it is
+PASSING, LASTING = 1.0, 2.5  # standard deviations: surprises vary, an image stays as strange as it is
 FEWEST = 4  # times as many warm draws as a draw has moves, to fit a Gaussian to them
 NARROW = 0.2  # standard deviation of the logarithm of noise below which it counts as one noise
 
