@@ -15,6 +15,7 @@ from tomopilot.prior.denoiser import Denoiser
 from tomopilot.records import Data, Draws
 
 STATE = "images"  # before their spread is corrected, which the next draw may start from
+KNOWN = "known"  # the number of measurements that they were drawn by
 UNFIT = 1.25  # times the least misfit
 
 
@@ -24,7 +25,8 @@ class DiffusionPosterior:
 
     With levels to `warm` up from, the samples of an earlier moment are taken up again instead: noise of the
     first of these levels is added to them, and only these are descended. Every `refresh`-th measurement the
-    samples start cold all the same, so that what was once wrongly ruled out can come back.
+    samples start cold all the same, so that what was once wrongly ruled out can come back; so they do where
+    they knew fewer than `settled` measurements.
     On the way down past each of the levels to `weigh` at, samples that are stuck are replaced: their misfit
     exceeds the best one's by so much (`UNFIT`) that they have no share of the posterior.
     Without data, the samples are the prior's. Where the device does not hold all of them, the same ones are
@@ -37,6 +39,7 @@ class DiffusionPosterior:
     eta: float = 1.0
     warm: Float[Tensor, " m"] | None = None
     refresh: int = 8
+    settled: int = 4
     weigh: tuple[float, ...] = ()
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
@@ -44,7 +47,7 @@ class DiffusionPosterior:
             raise ValueError(f"{count} samples were asked for; expected at least 1")
         denoise = self.guidance(self.denoise, data) if len(data) else self.denoise
         start, sigmas, moves = torch.zeros(count, *data.image_shape, device=data.device), self.sigmas, None
-        if self.warm is not None and previous is not None and len(data) % self.refresh:
+        if self.warm is not None and previous is not None and self._settled(data, previous):
             start, sigmas = previous.carry[STATE], self.warm
             moves = Moves(start)
             denoise = moves.noted(self.denoise, lambda denoise: self.guidance(denoise, data))
@@ -55,7 +58,13 @@ class DiffusionPosterior:
             images = ddim(Fitting(denoise), noisy, sigmas, eta=self.eta, rng=rng, select=select)
         except FloatingPointError as error:
             raise FloatingPointError(f"posterior with {self.guidance!r}: {error}") from None
-        return Draws(images, images.mean(0), carry={STATE: images}, moves=moves.lengths() if moves else None)
+        carry = {STATE: images, KNOWN: torch.tensor(len(data))}
+        return Draws(images, images.mean(0), carry, moves.lengths() if moves else None)
+
+    def _settled(self, data: Data, previous: Draws) -> bool:
+        """Whether earlier samples are near enough to go on from."""
+        known = previous.carry.get(KNOWN, torch.tensor(0))
+        return known.item() >= self.settled and len(data) % self.refresh > 0
 
     def _fitting(self, data: Data, images: Tensor, sigma: float, following: float) -> Tensor:
         """Which images go on to the next level: those that fit, in turn also in the others' places."""
