@@ -129,3 +129,15 @@ def test_frames_in_another_order_than_their_file(path):
         file[DATA] = FRAMES
     frames = read_measured(str(path)).projections[np.array([3, 4, 5, 1, 9])]
     np.testing.assert_array_equal(frames.read(), FRAMES[7:][[3, 4, 5, 1, 9]])
+
+
+def test_a_text_that_says_it_is_longer_than_the_file(tmp_path):
+    """Found by fuzzing: HDF5 took 3.4 GB for it."""
+    path = save_nxtomo(tmp_path / "scan.nxs", **nxtomo_parts())
+    with h5py.File(path) as file:
+        place = file["entry/definition"].id.get_offset()
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write((3_306_202_640).to_bytes(4, "little"))
+    with pytest.raises(InputFileError, match="entry/definition is damaged: it says it is longer"):
+        read_measured(str(path))

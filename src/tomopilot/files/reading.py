@@ -1,6 +1,7 @@
 """The door for files that users name: what may be opened, how much is read, and how errors are said."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -22,6 +23,7 @@ FEW = 16  # images of a file are looked at where those picked are dark
 Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
 
+HEAP_ID = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # of a text in an HDF5 file
 OBLONG = 0.01  # sides of a pixel differ by less than this share
 
 
@@ -186,7 +188,22 @@ def local_dataset(file: h5py.File, path: str, hops: int = 16, *, whole: bool = T
     if whole:
         affordable(f"the data set {path}", node.nbytes)
     _check_filters(path, node)
+    _check_texts(path, node)
     return node
+
+
+def _check_texts(path: str, node: h5py.Dataset) -> None:
+    """Raises where a text says it is longer than the file: HDF5 takes the memory before it looks."""
+    offset = node.id.get_offset()
+    if not h5py.check_string_dtype(node.dtype) or node.dtype.kind != "O" or offset is None:
+        return
+    with open(node.file.filename, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(offset)
+        said = file.read(HEAP_ID.itemsize * node.size)
+    known = np.frombuffer(said, HEAP_ID, len(said) // HEAP_ID.itemsize)
+    if len(known) and known["length"].max() > size:
+        raise InputFileError(f"the text {path} is damaged: it says it is longer than the file; copy it again")
 
 
 def _check_filters(path: str, node: h5py.Dataset) -> None:
