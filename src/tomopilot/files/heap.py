@@ -3,6 +3,7 @@
 from pathlib import Path
 
 SIGN, HEAD, ALIGNED = b"GCOL\1\0\0\0", 16, 8
+WRAP = 2**64  # where HDF5's numbers begin again: half of it and more leads back
 LOOKED_AT = 4 * 2**20  # bytes at either end of the file, where its texts are
 
 
@@ -30,8 +31,8 @@ def _leads_nowhere(content: bytes, start: int) -> bool:
     while place + HEAD <= end:
         index = int.from_bytes(content[place : place + 2], "little")
         size = int.from_bytes(content[place + 8 : place + HEAD], "little")
-        step = size if index == 0 else HEAD + -(-size // ALIGNED) * ALIGNED
-        if step % 2**64 == 0:
+        step = (size if index == 0 else HEAD + -(-size // ALIGNED) * ALIGNED) % WRAP
+        if step == 0 or step >= WRAP // 2:
             return True
         place += step
     return False
