@@ -22,7 +22,7 @@ LEVELS, WARM = logarithmic(2.5, 0.1, 4), logarithmic(0.3, 0.1, 2)
 
 def cold_and_warm(prior, data, guidance=None, count=3):
     rng = torch.Generator().manual_seed(0)
-    posterior = DiffusionPosterior(prior, guidance or Prox(), LEVELS, warm=WARM, settled=1)
+    posterior = DiffusionPosterior(prior, guidance or Prox(), LEVELS, warm=WARM)
     cold = posterior.sample(data, count, rng=rng)
     return cold, posterior.sample(data, count, rng=rng, previous=cold)
 
@@ -61,7 +61,7 @@ def test_moves_cost_no_evaluation(three_projections):
 
 def test_moves_are_those_of_the_samples_before_any_inflation(three_projections):
     _, warm = cold_and_warm(PRIOR, three_projections)
-    inner = DiffusionPosterior(PRIOR, Prox(), LEVELS, warm=WARM, settled=1)
+    inner = DiffusionPosterior(PRIOR, Prox(), LEVELS, warm=WARM)
     rng = torch.Generator().manual_seed(0)
     inflated = Inflated(inner, {1: 2.0})
     first = inflated.sample(three_projections, 3, rng=rng)

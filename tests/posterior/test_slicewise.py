@@ -21,7 +21,7 @@ SIZE, NOISE = 12, Gaussian(0.1)
 RADON, PRIOR = Radon(SIZE, half_turn(5)), smooth_prior((SIZE, SIZE))
 LEVELS = logarithmic(2.5, 0.02, 30)
 COLD = DiffusionPosterior(PRIOR, Prox(), LEVELS)
-WARM = DiffusionPosterior(PRIOR, Prox(), LEVELS[-9:], warm=LEVELS[-3:], refresh=100, settled=1)
+WARM = DiffusionPosterior(PRIOR, Prox(), LEVELS[-9:], warm=LEVELS[-3:], refresh=100)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class DiffusionPosterior:
     With levels to `warm` up from, the samples of an earlier moment are taken up again instead: noise of the
     first of these levels is added to them, and only these are descended. Every `refresh`-th measurement the
     samples start cold all the same, so that what was once wrongly ruled out can come back; so they do where
-    they knew fewer than `settled` measurements.
+    they knew less than half of the measurements.
     On the way down past each of the levels to `weigh` at, samples that are stuck are replaced: their misfit
     exceeds the best one's by so much (`UNFIT`) that they have no share of the posterior.
     Without data, the samples are the prior's. Where the device does not hold all of them, the same ones are
@@ -39,7 +39,6 @@ class DiffusionPosterior:
     eta: float = 1.0
     warm: Float[Tensor, " m"] | None = None
     refresh: int = 8
-    settled: int = 4
     weigh: tuple[float, ...] = ()
 
     def sample(self, data: Data, count: int, *, rng: torch.Generator, previous: Draws | None = None) -> Draws:
@@ -64,7 +63,7 @@ class DiffusionPosterior:
     def _settled(self, data: Data, previous: Draws) -> bool:
         """Whether earlier samples are near enough to go on from."""
         known = previous.carry.get(KNOWN, torch.tensor(0))
-        return known.item() >= self.settled and len(data) % self.refresh > 0
+        return 2 * known.item() >= len(data) and len(data) % self.refresh > 0
 
     def _fitting(self, data: Data, images: Tensor, sigma: float, following: float) -> Tensor:
         """Which images go on to the next level: those that fit, in turn also in the others' places."""

@@ -82,5 +82,7 @@ def air_level(values: np.ndarray) -> float:
     that fills the view. Which bins these are may change with the angle: samples are seldom round.
     """
     known = np.sort(values[np.isfinite(values)])
+    if not len(known):
+        return float("nan")
     low, level, high = np.quantile(known[: max(FEW, round(OPEN * len(known)))], [0.25, 0.5, 0.75])
     return float(level) if high - low <= max(AIR, ALIKE * level) else float("nan")
