@@ -200,7 +200,7 @@ def _check_texts(path: str, node: h5py.Dataset) -> None:
     with open(node.file.filename, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(offset)
-        said = file.read(HEAP_ID.itemsize * node.size)
+        said = file.read(HEAP_ID.itemsize * math.prod(node.shape))
     known = np.frombuffer(said, HEAP_ID, len(said) // HEAP_ID.itemsize)
     if len(known) and known["length"].max() > size:
         raise InputFileError(f"the text {path} is damaged: it says it is longer than the file; copy it again")
