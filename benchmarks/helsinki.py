@@ -70,8 +70,7 @@ def scanned(plan: Plan, scan: Scan, disc: dict, folder: Path) -> list[dict]:
             "psnr": cell.judge.judged(step.draws)["psnr"], "matthews": score,
         })  # fmt: skip
         np.save(folder / f"{scan.method.posterior}-{scan.method.policy}-{step.count}.npy", image)
-    alarm = cell.judge.raised()
-    surprises = cell.parts.experiment.surprises
+    alarm, surprises = cell.parts.experiment.raised, cell.parts.experiment.surprises
     return [{**row, "alarm": alarm and alarm.at, "surprises": surprises} for row in rows]
 
 

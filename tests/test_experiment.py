@@ -1,5 +1,6 @@
 import itertools
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from multiprocessing import get_context
 
@@ -8,13 +9,14 @@ import torch
 
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, InOrder, bisect_order, centre_order
-from tomopilot.design.stopping import budget
-from tomopilot.design.trust import surprise
-from tomopilot.experiment import Experiment, Undrawn, run
+from tomopilot.design.stopping import budget, certain
+from tomopilot.design.trust import Alarm, Watch, surprise
+from tomopilot.experiment import Experiment, Guard, Undrawn, run
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.posterior.classical import TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.prox import Prox
@@ -519,3 +521,61 @@ def test_barred_designs_are_never_offered(measure):
     assert not {0, 2} & set(experiment.free)
     asked = [experiment.ask() for _ in range(len(experiment.operator) - 2)]
     assert not {0, 2} & set(asked) and not experiment.free
+
+
+def guarded(alarm=None) -> Experiment:
+    """Once two predicted measurements surprise, from the last design down, and by total variation."""
+    made = scouting()
+    watch = Watch(alarm or Alarm(drift=0.0, threshold=4.0))
+    made.guard = Guard(watch, InOrder(range(DESIGNS)[::-1]), TotalVariation(steps=9))
+    return made
+
+
+def shifted(measure):
+    """Another object from the third measurement on."""
+    return lambda design: measure(design) + 5.0
+
+
+def test_the_guard_takes_over_once_the_alarm_is_raised(measure):
+    experiment, odd, seen = guarded(), shifted(measure), []
+    for step in run(experiment, odd, until=budget(DESIGNS)):
+        seen.append((experiment.raised, step.draws, experiment.data))
+    at = experiment.raised.at
+    assert 2 < at < DESIGNS and [raised and raised.at for raised, *_ in seen] == (at - 1) * [None] + [at] * (
+        DESIGNS - at + 1
+    )
+    for raised, draws, data in seen:
+        bare = TotalVariation(steps=9).sample(data, 1, rng=torch.Generator())
+        assert len(draws.images) == (1 if raised else 3)
+        assert torch.equal(draws.guess, bare.guess) is bool(raised)
+    rest = experiment.designs[at:]
+    assert rest == sorted(rest, reverse=True)
+
+
+def test_without_an_alarm_a_guard_changes_nothing(measure):
+    quiet = [*run(guarded(Alarm(drift=0.0, threshold=1e9)), measure, until=budget(DESIGNS))]
+    bare = [*run(scouting(), measure, until=budget(DESIGNS))]
+    assert_same_steps(quiet, bare)
+    assert_same(quiet[-1].draws.images, bare[-1].draws.images)
+
+
+def test_a_recalled_alarm_holds(measure):
+    straight, odd = guarded(), shifted(measure)
+    steps = [*run(straight, odd, until=budget(DESIGNS))]
+    resumed = guarded()
+    for step in steps[:-1]:
+        resumed.tell(step.design, odd(step.design))
+    assert resumed.raised is None  # nothing was drawn, so nothing surprised
+    resumed.recall(straight.told[:-1], None)
+    assert resumed.raised == straight.raised and len(resumed.draws().images) == 1
+    assert resumed.decide().design == steps[-1].design
+
+
+def test_no_scan_is_certain_after_an_alarm(measure):
+    enough = certain(rmse=1e9)
+    for experiment, sure in ((scouting(), True), (guarded(Alarm(drift=0.0, threshold=-1.0)), False)):
+        for _ in run(experiment, measure, until=budget(DESIGNS)):
+            pass
+        as_predicted = [replace(one, surprise=1.0) for one in experiment.told]
+        experiment.recall(as_predicted, None)
+        assert enough(experiment) is sure

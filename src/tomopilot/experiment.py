@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tomopilot.design.policy import OLDEST, Choice, Policy
-from tomopilot.design.trust import relative_noise, surprise
+from tomopilot.design.trust import Raised, Watch, relative_noise, surprise
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
@@ -25,13 +25,23 @@ class Undrawn(Exception):
         self.snapshot = snapshot
 
 
+@dataclass(frozen=True)
+class Guard:
+    """What a scan goes on by once an alarm is raised: a policy and a posterior without the samples."""
+
+    alarm: Watch
+    policy: Policy
+    posterior: Posterior
+
+
 class Experiment:
     """One scan: what was measured, what is known, what to measure next. The caller asks, measures and tells.
 
     The `posterior` is drawn when its samples are needed. The `scout`, a cheaper one that may continue from
     its earlier samples, is drawn to choose. Without a scout, the posterior does both, and each draw serves
     both. All randomness is derived from `seed` and the number of measurements told, so an experiment that
-    is told the same measurements again continues exactly as the first one would have.
+    is told the same measurements again continues exactly as the first one would have. Once the alarm of
+    the `guard` is raised, its policy and posterior take over for good.
     `data` are what was known of the image before, such as a pre-scan; they do not count as measurements.
     """
 
@@ -46,6 +56,7 @@ class Experiment:
         count: int = 10,
         seed: int = 0,
         data: Data | None = None,
+        guard: Guard | None = None,
     ) -> None:
         if data is not None and data.image_shape != operator.image_shape:
             raise ValueError(
@@ -55,7 +66,7 @@ class Experiment:
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1 posterior sample")
         self.operator, self.noise, self.posterior, self.policy = operator, noise, posterior, policy
-        self.scout, self.count, self.seed = scout, count, seed
+        self.scout, self.count, self.seed, self.guard = scout, count, seed, guard
         self.data = Data(operator.image_shape, operator.device) if data is None else data
         self.told: list[Told] = []
         self.pending: dict[int, None] = {}  # asked for, not yet told, in the order asked
@@ -83,6 +94,16 @@ class Experiment:
         """Designs that are neither measured nor asked for nor barred."""
         return tuple(sorted(set(range(len(self.operator))) - {*self.designs, *self.pending, *self.barred}))
 
+    @property
+    def raised(self) -> Raised | None:
+        """The alarm of the guard, or None."""
+        return self.guard.alarm(self.told) if self.guard else None
+
+    @property
+    def leading(self) -> Policy:
+        """The policy that decides now."""
+        return self.guard.policy if self.guard and self.raised else self.policy
+
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
         return self.snapshot.draws()
@@ -103,6 +124,8 @@ class Experiment:
                 "tell those that were recalled first"
             )
         self.told = list(told)
+        posterior, scout = self._posteriors()
+        self.snapshot = self._recent[-1] = replace(self.snapshot, posterior=posterior, scout=scout)
         if chosen_by is not None:
             self.take(self.snapshot, chosen_by)
 
@@ -130,7 +153,7 @@ class Experiment:
     def decide(self) -> Decision:
         """The design that `ask` would give now."""
         if self._decision is None:
-            self._decision = self.policy.choose(self.choice(self._chosen_by))
+            self._decision = self.leading.choose(self.choice(self._chosen_by))
         return self._decision
 
     def at_hand(self, late: bool = False) -> Choice:
@@ -226,8 +249,12 @@ class Experiment:
         return next((one.chosen_by for one in reversed(self._recent) if one.chosen_by), None)
 
     def _snapshot(self, earlier: Draws | None) -> "Snapshot":
-        looker, scout = self.posterior, self.scout
-        return Snapshot(looker, scout, self.data, self.count, self.seed, self.count_told, earlier)
+        posterior, scout = self._posteriors()
+        return Snapshot(posterior, scout, self.data, self.count, self.seed, self.count_told, earlier)
+
+    def _posteriors(self) -> tuple[Posterior, Posterior | None]:
+        """What estimates now, and the scout."""
+        return (self.guard.posterior, None) if self.guard and self.raised else (self.posterior, self.scout)
 
     def _moves(self) -> list[float] | None:
         """Of the latest samples, unless they stand beside an earlier measurement already."""

@@ -397,7 +397,7 @@ def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
 
 
 def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
-    """A card whose alarm rings at once: uniform angles from there, and twice the spread, as it says."""
+    """Twice the spread, as its card says; and an alarm that rings at once: no more samples from there."""
     wary = shutil.copytree(tiny, tmp_path / "wary")
     card = json.loads((wary / "card.json").read_text())
     card["trust"] = {
@@ -407,7 +407,8 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     (wary / "card.json").write_text(json.dumps(card))
     from tomopilot.design.policy import bisect_order
 
-    (scan,), (trusting,) = numbers_of(command("simulate", "--prior", wary)), numbers_of(first)
+    out = command("simulate", "--prior", wary)
+    (scan,), (trusting,) = numbers_of(out), numbers_of(first)
     assert trusting["alarm"] is None and trusting["alarm_by"] is None
     assert (scan["alarm"], scan["alarm_by"]) == (2, "surprise")  # the first measurement that was predicted
     assert scan["designs"][:2] == trusting["designs"][:2]
@@ -416,6 +417,12 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
         scan["spread"][0] == pytest.approx(2 * trusting["spread"][0])
         and scan["psnr"][0] == trusting["psnr"][0]
     )
+    assert scan["spread"][1:] == [None] * 3
+    assert "made without the prior" in (out / "report.html").read_text()
+    from tomopilot.files.nexus import read_scan
+
+    scanned = read_scan(out / "scan.h5")
+    assert scanned.samples.shape == (1, *scanned.reconstruction.shape)
 
 
 def test_a_sample_has_a_name_not_a_place(command, pictures):

@@ -6,8 +6,7 @@ import torch
 from tomopilot.design.acquisition import AOptimal, LogDet, Oracle, carried, committee, variance
 from tomopilot.design.expert import Expert
 from tomopilot.design.orders import golden_order, population_order
-from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy, bisect_order, centre_order, random_order
-from tomopilot.design.trust import Alarm, Watch
+from tomopilot.design.policy import Greedy, InOrder, Policy, bisect_order, centre_order, random_order
 from tomopilot.measure.fan import Fan, full_turn
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.records import Draws
@@ -29,7 +28,6 @@ POLICIES: list[Policy] = [
     InOrder(golden_order(Radon(8, half_turn(N)))),
     InOrder(population_order(Radon(8, half_turn(N)), torch.eye(8)[:, :, None].expand(8, 8, 8), N, 0.1)),
     Expert(InOrder(bisect_order(N))),
-    Guarded(Greedy(variance, InOrder(range(N))), InOrder(bisect_order(N)), Watch(Alarm(0.25, 2.0))),
 ]
 
 

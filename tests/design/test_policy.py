@@ -9,7 +9,6 @@ from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import (
     Choice,
     Greedy,
-    Guarded,
     InOrder,
     bisect_order,
     centre_order,
@@ -19,7 +18,6 @@ from tomopilot.design.policy import (
     uniform_order,
 )
 from tomopilot.design.stopping import budget
-from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.measure.fan import Fan, full_turn
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.radon import Radon, half_turn
@@ -191,33 +189,6 @@ def test_one_sample_is_too_few_for_a_score_object(draws):
 def test_an_order_that_is_used_up_says_so():
     with pytest.raises(ValueError, match="order"):
         InOrder([0, 1]).choose(Choice(OPERATOR, (2, 3), 2, never))
-
-
-def surprised(surprises):
-    """Measurements of which only the surprise matters."""
-    return tuple(Told(0, 0.0, surprise, None) for surprise in surprises)
-
-
-def test_guarded_goes_on_by_the_fallback_once_the_alarm_is_raised(draws):
-    greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
-    guarded = Guarded(greedy, InOrder([3, 1, 5]), Watch(Alarm(drift=0.25, threshold=2.0)))
-    for quiet in ((), (None, 1.0, 9.0), (None, 9.0, 0.1, 9.0)):
-        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, surprised(quiet)))
-        assert decision.design == 5 and decision.scores is not None
-    for loud in ((None, 9.0, 9.0), (None, 9.0, 9.0, 0.1, 0.1)):
-        decision = guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, never, surprised(loud)))
-        assert decision.design == 3 and decision.scores is None
-
-
-def test_guarded_hears_strange_samples_too(draws):
-    greedy = Greedy(lambda forecast: torch.arange(3.0), InOrder([0]))
-    watch = Watch(
-        strangeness=Alarm(0.25, 2.0), strange=Strangeness([1.0], [[0.0, 0.0]], [[4.0]], (0.01, 0.01), 9)
-    )
-    guarded = Guarded(greedy, InOrder([3, 1, 5]), watch)
-    for moves, design in (((None, [1.2]), 5), ((None, [5.0]), 3)):
-        told = tuple(Told(0, 0.0, None, move, 0.01) for move in moves)
-        assert guarded.choose(Choice(OPERATOR, (1, 3, 5), 4, lambda: draws, told)).design == design
 
 
 def test_budget():

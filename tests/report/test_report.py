@@ -170,14 +170,19 @@ def test_headline(tmp_path, rng):
 
 
 def test_an_alarm_is_in_the_headline_and_explained(tmp_path, rng):
-    alarm = {"alarm": 3, "alarm_by": "strangeness", "stopped": "the budget of 3 was spent"}
+    alarm = {
+        "policy": "variance",
+        "alarm": 3,
+        "alarm_by": "strangeness",
+        "stopped": "the budget of 3 was spent",
+    }
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng) | alarm]}, [one_picture(rng)])
     page = read(tmp_path)
     assert "3 measurements, 23.4 dB, 6.8 s of choosing (9.8 s in all), ALARM at measurement 3" in page.words
     assert "ended because the budget of 3 was spent" in page.text
-    assert "From there on" not in page.text
+    assert "From there on, the estimate was made without the prior" in page.text
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng, n=4) | alarm]}, [one_picture(rng)])
-    assert "From there on, angles were taken in uniform order" in read(tmp_path).text
+    assert "From there on, angles were taken in uniform order and the estimate" in read(tmp_path).text
 
 
 def test_what_was_not_judged_is_a_dash(tmp_path, rng):

@@ -20,6 +20,7 @@ from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Ledger
 from tomopilot.live.record import ALIVE, open_record, read_setup, slot_of
 from tomopilot.measure.stack import over_height
+from tomopilot.scan.outputs import deviation
 
 LATE = 1.5  # seconds without a sign of life, after which a scan is not held by anybody
 LATEST = "latest"
@@ -107,7 +108,7 @@ class Viewer:
         if slice >= slices or sample >= samples:
             raise Missing(f"the estimate has {slices} slices and {samples} samples, each counted from 0")
         one = images[:, slice]
-        chosen = {"mean": lambda: one.mean(0), "std": lambda: one.std(0), "sample": lambda: one[sample]}
+        chosen = {"mean": lambda: one.mean(0), "std": lambda: deviation(one), "sample": lambda: one[sample]}
         return Picture(chosen[what]().numpy().astype("<f4"), slices, samples)
 
     def raw(self, number: int, row: int | None) -> Raw:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from tomopilot.design.policy import Guarded
 from tomopilot.design.stopping import budget
 from tomopilot.design.trust import Alarm, Strangeness, Watch
 from tomopilot.experiment import run
@@ -126,14 +125,14 @@ class Alarms:
 
     def _scanned(self, scan: Scan, noise: str) -> Iterator[Row]:
         cell = virtual(replace(self.plan, noise=noise), scan)
-        experiment, watch = cell.parts.experiment, cell.parts.alarm or Watch()
-        if isinstance(experiment.policy, Guarded):  # samples are looked at beyond an alarm, too
-            experiment.policy = experiment.policy.policy
+        experiment = cell.parts.experiment
+        watch = experiment.guard.alarm if experiment.guard else Watch()
+        experiment.guard = None  # samples are looked at beyond an alarm, too
         for _ in run(experiment, cell.instrument, until=budget(self.plan.budget)):
             pass
         surprises = experiment.surprises
         predicted = [value for value in surprises if value]
-        at, by = cell.judge.raised() or (None, None)
+        at, by = watch(experiment.told) or (None, None)
         strangeness = watch.seen(experiment.told)
         yield {
             "image": self._everything.label(scan.image), **asdict(scan.method), "seed": self.plan.seed,

@@ -123,6 +123,7 @@ class Calibration:
     def _judged(self, scan: Scan) -> Iterator[Row]:
         cell = virtual(self.plan, scan)
         judge, estimator = cell.judge, cell.parts.estimator.posterior
+        cell.parts.experiment.guard = None  # samples are judged beyond an alarm, too
         named = {"image": self.plan.label(scan.image), **asdict(scan.method), "seed": self.plan.seed}
         for step in run(cell.parts.experiment, cell.instrument, until=budget(self.plan.budget)):
             if self.plan.judges(step.count):

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from tomopilot.design.ensemble import check_positive, conditioned
 from tomopilot.design.lines import SAME, in_turn, lines
-from tomopilot.design.trust import Watch
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Operator
 from tomopilot.randomness import stream
@@ -131,19 +130,6 @@ class Greedy:
 
 def _name(score: Callable[[Forecast], Tensor]) -> str:
     return getattr(score, "__name__", type(score).__name__)
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A policy that trusts the samples until an alarm is raised, then follows the `fallback`."""
-
-    policy: Policy
-    fallback: Policy
-    alarm: Watch
-
-    def choose(self, choice: Choice) -> Decision:
-        raised = self.alarm(choice.told)
-        return (self.fallback if raised else self.policy).choose(choice)
 
 
 def bisect_order(n: int) -> list[int]:

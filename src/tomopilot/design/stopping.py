@@ -23,6 +23,9 @@ class Scanned(Protocol):
     @property
     def told(self) -> Sequence[Told]: ...
 
+    @property
+    def raised(self) -> object: ...
+
     def choosing(self) -> Draws: ...
 
 
@@ -44,14 +47,14 @@ def certain(
     Images are judged as `picture` shows them, complex ones for example by magnitude. The expected error is
     `margin` times the `expected_rmse` of the samples by which the next design is chosen; the margin comes
     from scans of known images. Samples are believed once they have predicted `PREDICTED` measurements,
-    the latest of them with a surprise of at most `UNKNOWN` in the (geometric) mean.
+    the latest of them with a surprise of at most `UNKNOWN` in the (geometric) mean, and until an alarm.
     """
     for name, value in (("error", rmse), ("margin", margin)):
         if not 0 < value < math.inf:
             raise ValueError(f"certain was given the {name} {value}; expected a finite number above 0")
 
     def enough(experiment: Scanned) -> bool:
-        if not experiment.count_told:
+        if not experiment.count_told or experiment.raised:
             return False
         expected = expected_rmse(picture(experiment.choosing().images))
         if expected is None:

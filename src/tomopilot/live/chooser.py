@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tomopilot.design.policy import Guarded, InOrder
+from tomopilot.design.policy import InOrder
 from tomopilot.experiment import Experiment, Snapshot, Undrawn
 from tomopilot.live.ledger import Ledger
 from tomopilot.live.setup import Setup
@@ -42,15 +42,15 @@ class Chooser:
         choice, experiment = self.experiment.at_hand(late), self.experiment
         if ledger.uniform:
             return lambda: Chosen(self._uniform.choose(choice), "uniform")
-        if ledger.alarm and isinstance(experiment.policy, Guarded):
-            fallback = experiment.policy.fallback
-            return lambda: Chosen(fallback.choose(choice), "uniform", "alarm")
+        policy, raised = experiment.leading, experiment.raised
+        if raised and policy is not experiment.policy:
+            return lambda: Chosen(policy.choose(choice), "uniform", "alarm")
         trouble = f"no samples: {ledger.trouble['message']}" if ledger.trouble else None
         earlier = "earlier samples" if late and experiment.scouted() is None else None
 
         def choose() -> Chosen:
             try:
-                return Chosen(experiment.policy.choose(choice), self.setup.policy, earlier)
+                return Chosen(policy.choose(choice), self.setup.policy, earlier)
             except Undrawn as error:
                 if not late and error.snapshot is not failed:
                     raise

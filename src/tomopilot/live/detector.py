@@ -88,13 +88,13 @@ class Detector:
         angle: float,
         fields: Fields | None,
         monitor: float | None = None,
-        earlier: Sequence[tuple[float, np.ndarray]] = (),
+        air: Sequence[float] = (),
     ) -> Exposure:
         """Line integrals of a frame; raises `Unusable` with the reason where it says nothing of the sample.
 
         angle: radians
         monitor: incident intensity, 1 as for the flat fields
-        earlier: angles and line integrals of projections before it, by which the beam is judged
+        air: `air_level` of projections before it, by which the beam is judged
         """
         setup = self.setup
         if setup.counts and fields is None:
@@ -110,7 +110,7 @@ class Detector:
             raise Unusable("no value of it is usable")
         values, mask = rebinned(filled(taken.values, mask), mask, setup.bins or setup.columns)
         values = filled(values, mask)[0]
-        self._check_beam(values, earlier)
+        self._check_beam(values, air)
         told = ((values - self._offset(angle)) / np.float32(setup.scale)).astype(np.float32)
         told = told if setup.rows > 1 else told[0]
         return Exposure(torch.from_numpy(told), self._noise(fields, mask[0]))
@@ -138,14 +138,14 @@ class Detector:
             monitor=None if monitor is None else np.array([monitor]),
         )
 
-    def _check_beam(self, values: np.ndarray, earlier: Sequence[tuple[float, np.ndarray]]) -> None:
+    def _check_beam(self, values: np.ndarray, air: Sequence[float]) -> None:
         """Raises where the open beam beside the sample differs from that of earlier projections.
 
         Where one sees no air, only a monitor can tell: projections of few angles differ as a whole.
         """
         if not self.setup.counts:
             return
-        levels = [level for _, known in earlier if not np.isnan(level := air_level(known))]
+        levels = [level for level in air if not np.isnan(level)]
         if len(levels) < 2 or abs(usual := np.median(levels)) > AIR:
             return
         change = float(np.exp(usual - air_level(values))) - 1

@@ -19,6 +19,7 @@ from tomopilot.live.detector import Detector, Exposure, Fields
 from tomopilot.live.ledger import Ledger, Suggestion
 from tomopilot.live.record import KEY, SLOTS, open_record, read_setup, slot_of
 from tomopilot.live.wishes import granted
+from tomopilot.raw.faults import air_level
 from tomopilot.records import Draws
 from tomopilot.scan.assemble import margin
 from tomopilot.scan.recorded import Recorded, fold, unfold
@@ -47,7 +48,7 @@ class Held:
         self.parts, scouts = self.setup.assembled()
         self.recorded = Recorded(self.parts.experiment, self.book, KEY, scouts, recall=False)
         self.fields: Fields | None = None
-        self.earlier: list[tuple[float, np.ndarray]] = []  # radians and line integrals of the latest
+        self.air: list[float] = []  # the line integral of air in each of the latest projections
         self.ready: dict[int, Draws] = {}  # samples by the number told; the scan may or may not use them
         self.stuck: str | None = None  # why nothing can be put on disk
         self.version = 0
@@ -163,7 +164,7 @@ class Held:
 
     def look(self) -> None:
         """Whether the alarm is raised, and the scan complete."""
-        raised = self.parts.alarm(self.experiment.told) if self.parts.alarm else None
+        raised = self.experiment.raised
         if raised and not self.ledger.alarm:
             self.log("alarm", {"at": raised.at, "by": raised.by})
         running = self.ledger.mode == "running" and not self.ledger.outstanding
@@ -202,7 +203,7 @@ class Held:
         self.recorded.take(block)
         assert isinstance(block.setting, float)
         seen = self.detector.line_integrals(block.values, block.setting)
-        self.earlier = [*self.earlier[1 - EARLIER :], (block.setting, seen)]
+        self.air = [*self.air[1 - EARLIER :], air_level(seen)]
 
     def _keep(self, told: int, draws: Draws) -> None:
         self.ready[told] = draws
@@ -266,7 +267,7 @@ class AtHand:
 
     def __init__(self, experiment: Experiment) -> None:
         self.count_told, self.told = experiment.count_told, experiment.told
-        self._snapshot = experiment.snapshot
+        self.raised, self._snapshot = experiment.raised, experiment.snapshot
 
     def choosing(self) -> Draws:
         """The samples of now; raises `Undrawn` where they are not there."""

@@ -100,7 +100,7 @@ class Live:
         """
         frame = np.asarray(frame)
         with self._changed:
-            one, fields, earlier = self.held.known(id), self.held.fields, self.held.earlier
+            one, fields, air = self.held.known(id), self.held.fields, self.held.air
         reached = one.angle if angle is None else float(angle)
         _check_told(frame, reached, monitor)
         digest = _digest(frame, reached, monitor)
@@ -108,7 +108,7 @@ class Live:
             self._check_reached(one, reached)
             whole = self.held.detector.frame(frame)
             exposure: Exposure | str = self.held.detector.expose(
-                whole, math.radians(reached), fields, monitor, earlier
+                whole, math.radians(reached), fields, monitor, air
             )
         except Unusable as error:
             exposure = str(error)

@@ -65,6 +65,10 @@ def beam_levels(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
     seen = level[~np.isnan(level)]
     if len(seen) > len(level) / 2 and abs(usual := np.median(seen)) < AIR:
         return np.exp(usual - np.where(np.isnan(level), usual, level))
+    return _beside_neighbours(values, angles)
+
+
+def _beside_neighbours(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
     usual = np.median(np.where(np.isnan(values), np.inf, values), 0)
     values = np.where(np.isnan(values), np.where(np.isinf(usual), 0, usual), values)
     order = np.argsort(angles)

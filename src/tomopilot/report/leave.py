@@ -135,14 +135,14 @@ def _of_slice(seen: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
 
 
 def _pictures(name: str, truth: Tensor, seen: Mapping[str, Tensor], bare: str) -> Pictures:
-    prior_free = seen.get("without_prior")
+    by_prior = seen.get("by_prior")
     return Pictures(
         name,
         truth.numpy(),
         seen["guess"].numpy(),
         deviation(seen["images"]).numpy(),
         seen["images"].numpy(),
-        None if prior_free is None else prior_free.numpy(),
+        None if by_prior is None else by_prior.numpy(),
         bare,
         seen["disagreement"].numpy(),
     )

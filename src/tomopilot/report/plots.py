@@ -49,8 +49,8 @@ class Pictures:
     estimate: h x w, posterior mean
     uncertainty: h x w, sample standard deviation
     samples: k x h x w
-    prior_free: h x w, reconstruction without the prior, where that one is in doubt, by `bare`
-    disagreement: h x w, see `design.disagreement`
+    by_prior: h x w, where an alarm was raised and the estimate is by `bare` instead
+    disagreement: h x w, see `design.disagreement`; of `by_prior`, if that is there
     slices: where this is the middle slice of a volume, those it was scanned by
     """
 
@@ -59,7 +59,7 @@ class Pictures:
     estimate: np.ndarray
     uncertainty: np.ndarray
     samples: np.ndarray
-    prior_free: np.ndarray | None = None
+    by_prior: np.ndarray | None = None
     bare: str = ""
     disagreement: np.ndarray | None = None
     slices: "tuple[Pictures, ...]" = ()
@@ -135,18 +135,22 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
 
     reference = pictures.estimate if pictures.truth is None else pictures.truth
     black, white = span if span is not None else (np.nanmin(reference), np.nanmax(reference))
-    tiles = [("Estimate (posterior mean)", pictures.estimate, "grey")]
+    by_prior = pictures.by_prior
+    how = "posterior mean" if by_prior is None else f"without the prior, {pictures.bare}"
+    tiles = [(f"Estimate ({how})", pictures.estimate, "grey")]
     if pictures.truth is not None:
         error = np.abs(pictures.estimate - pictures.truth)
         what, difference = pictures.beside
         tiles = [(what, pictures.truth, "grey"), *tiles, (difference, error, "heat")]
-    if pictures.prior_free is not None:
-        tiles += [(f"Without the prior ({pictures.bare})", pictures.prior_free, "grey")]
+    if by_prior is not None:
+        tiles += [("By the prior, doubtful", by_prior, "grey")]
     if np.isfinite(pictures.uncertainty).any():  # one sample has none
         tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
     if pictures.disagreement is not None:
-        tiles += [("Data against estimate (noise: 1)", pictures.disagreement, "signed")]
-    tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
+        what = "estimate" if by_prior is None else "prior"
+        tiles += [(f"Data against {what} (noise: 1)", pictures.disagreement, "signed")]
+    if len(pictures.samples) > 1:  # else it is the estimate
+        tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
 
     columns = 3 if pictures.truth is None else 4
     rows = math.ceil(len(tiles) / columns)

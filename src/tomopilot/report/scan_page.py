@@ -206,13 +206,10 @@ def split(image: dict) -> str:
 def alarm(image: dict, kind: dict) -> str:
     if (at := image.get("alarm")) is None:
         return ""
-    after = (
-        f"From there on, {kind['noun']}s were taken in uniform order; compare"
-        if retreated(image)
-        else "Compare"
-    )
+    uniform = f"{kind['noun']}s were taken in uniform order and " if retreated(image) else ""
     text = (
-        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. {after} the estimate "
-        "with the one without the prior."
+        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
+        f"{uniform}the estimate was made without the prior; what the prior makes of the same data is shown "
+        "beside it."
     )
     return f'<p class="alarm">{text}</p>'

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from tomopilot.design.acquisition import Oracle
-from tomopilot.design.policy import Greedy, Guarded, InOrder, Policy
+from tomopilot.design.policy import Greedy, InOrder, Policy
 from tomopilot.design.stopping import Rule, budget, certain, either
 from tomopilot.design.trust import Trust, Watch
-from tomopilot.experiment import Experiment
+from tomopilot.experiment import Experiment, Guard
 from tomopilot.files.images import NamedImage
 from tomopilot.files.replay import recorded_settings
 from tomopilot.measure.noise import Gaussian, Noise, Poisson
@@ -86,9 +86,9 @@ class Parts:
     experiment: Experiment
     chooser: Watched
     estimator: Watched
+    bare: Watched  # estimates once the alarm is raised
     meter: Metered | None  # counts what goes through the prior
     trust: Trust
-    alarm: Watch | None
     until: Rule
     peak: float  # intensity range of the images
 
@@ -122,10 +122,11 @@ def assemble(
         return Watched(Slicewise(made, tuple(slices)) if slices else made, meter)
 
     estimator, alike = watched(method.estimator), method.chooser == method.estimator
-    chooser = estimator if alike else watched(method.chooser)
+    chooser, bare = estimator if alike else watched(method.chooser), watched(family(plan.operator).bare)
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, since)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
-    chosen = policy(plan, scan, operator, alarm, truth)
+    chosen = policy(plan, scan, operator, truth)
+    guard = _guard(plan, scan, operator, alarm, chosen, bare)
     ordered = len(chosen.order) if isinstance(chosen, InOrder) else plan.budget
     until: Rule = budget(max(1, min(plan.budget, ordered)))
     if plan.certain is not None:
@@ -134,14 +135,25 @@ def assemble(
     experiment = Experiment(
         operator, noise, estimator, chosen,
         scout=None if alike else chooser, count=plan.count, seed=plan.seed, data=known,
+        guard=guard,
     )  # fmt: skip
-    return Parts(experiment, chooser, estimator, meter, trust, alarm, until, peak)
+    return Parts(experiment, chooser, estimator, bare, meter, trust, until, peak)
 
 
 def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
     """The intensity range that all methods of a study are judged by: the first prior's."""
     known = prior or next(filter(None, (prior_of(method, plan.device) for method in plan.methods)), None)
     return known.peak if known else span
+
+
+def _guard(
+    plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None, chosen: Policy, bare: Posterior
+) -> Guard | None:
+    """Uniform order instead of choices by samples; None for the oracle, which follows the truth."""
+    if alarm is None or rule(scan.method.policy) == ORACLE:
+        return None
+    uniform = family(plan.operator).orders["uniform"](operator, plan.seed, 0, plan.budget)
+    return Guard(alarm, InOrder(uniform) if scan.method.adaptive else chosen, bare)
 
 
 def _check_moves(chooser: Posterior, alarm: Watch | None, prior: str | None) -> None:
@@ -209,10 +221,8 @@ def replayed(source: str, image: str, operator: Operator) -> list[int]:
     return list(dict.fromkeys(designs))
 
 
-def policy(
-    plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None = None, truth: Tensor | None = None
-) -> Policy:
-    """The policy of a checked name; an adaptive one continues in uniform order after an alarm.
+def policy(plan: Plan, scan: Scan, operator: Operator, truth: Tensor | None = None) -> Policy:
+    """The policy of a checked name.
 
     truth: what is scanned, where it is known; only the oracle looks at it
     """
@@ -226,9 +236,7 @@ def policy(
         return built(text, usual.rules[name], (opening, plan.start), part(text)[1])
     if name == ORACLE:
         return Greedy(_oracle(text, truth), opening, plan.start)
-    adaptive = _greedy(text, operator, opening, plan.start)
-    retreat = InOrder(usual.orders["uniform"](operator, plan.seed, 0, plan.budget))
-    return Guarded(adaptive, retreat, alarm) if alarm else adaptive
+    return _greedy(text, operator, opening, plan.start)
 
 
 def _greedy(text: str, operator: Operator, opening: Policy, start: int) -> Greedy:

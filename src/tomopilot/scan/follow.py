@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from tomopilot.design.disagreement import disagreement
 from tomopilot.experiment import Experiment
 from tomopilot.files.archive import Archive
-from tomopilot.measure.stack import Stack
-from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.randomness import stream
 from tomopilot.scan.judge import Row
-from tomopilot.scan.parts import family, make
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.recorded import Recorded
 from tomopilot.scan.virtual import virtual
@@ -42,8 +38,7 @@ def follow(plan: Plan, scan: Scan, archive: Archive) -> Iterator[Row]:
     while experiment.free and not until(experiment):
         experiment.decide()  # known already, except after a resume: then it is not counted twice
         yield keep(judge.row(lambda: recorded.step(cell.instrument, until, cell.noise)))
-    ended = final(plan, experiment, alarmed=bool(judge.raised()))
-    archive.add_estimate(scan.key, experiment.count_told, ended)
+    archive.add_estimate(scan.key, experiment.count_told, final(experiment))
 
 
 def shown_halfway(plan: Plan) -> list[Scan]:
@@ -51,16 +46,16 @@ def shown_halfway(plan: Plan) -> list[Scan]:
     return [scan for scan in plan.scans if scan.image == plan.images[0]] if len(plan.methods) > 1 else []
 
 
-def final(plan: Plan, experiment: Experiment, *, alarmed: bool) -> dict[str, Tensor]:
+def final(experiment: Experiment) -> dict[str, Tensor]:
     """The last estimate, its samples, and what the data say against it.
 
-    After an alarm also a reconstruction without the prior.
+    After an alarm also the estimate by the prior, and what the data say against that one.
     """
-    draws, rng = experiment.draws(), stream(plan.seed, "disagreement")
-    against = disagreement(experiment.data, draws.guess, rng=rng)
-    found = {"images": draws.images, "guess": draws.guess, "disagreement": against}
-    if alarmed:
-        bare = make(family(plan.operator).bare)
-        bare = Slicewise(bare) if isinstance(experiment.operator, Stack) else bare
-        found["without_prior"] = bare.sample(experiment.data, 1, rng=torch.Generator()).guess
-    return found
+    draws = experiment.draws()
+    found = {"images": draws.images, "guess": draws.guess}
+    if experiment.raised:
+        rng = stream(experiment.seed, "draws", experiment.count_told)
+        draws = experiment.posterior.sample(experiment.data, experiment.count, rng=rng)
+        found["by_prior"] = draws.guess
+    rng = stream(experiment.seed, "disagreement")
+    return found | {"disagreement": disagreement(experiment.data, draws.guess, rng=rng)}

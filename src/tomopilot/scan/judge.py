@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tomopilot.design.trust import Raised, expected_rmse
+from tomopilot.design.trust import expected_rmse
 from tomopilot.metrics import psnr, rmse, ssim
 from tomopilot.records import Draws, Step
 from tomopilot.scan.assemble import Parts
@@ -28,10 +28,10 @@ class Judge:
         """The row of one step, `take` being what measures, decides and returns it."""
         parts, plan = self.parts, self.plan
         begun, choices = self._so_far(), parts.chooser.evaluations
-        looks, looked = parts.estimator.evaluations, parts.estimator.seconds
+        looks, looked = parts.estimator.evaluations, self._looked()
         step = take()
         told = parts.experiment.told[-1]
-        raised = self.raised()
+        raised = parts.experiment.raised
         decided, choices = self._so_far(), parts.chooser.evaluations - choices
         row: Row = {
             "image": plan.label(self.scan.image), **asdict(self.scan.method), "seed": plan.seed,
@@ -45,7 +45,7 @@ class Judge:
         }  # fmt: skip
         if plan.judges(step.count) or step.next is None:
             row |= self.judged(step.draws)
-            row["estimate_seconds"] = parts.estimator.seconds - looked
+            row["estimate_seconds"] = self._looked() - looked
             row["estimate_evaluations"] = parts.estimator.evaluations - looks
             shared = parts.chooser is parts.estimator
             row["network_evaluations"] = row["estimate_evaluations"] + (0 if shared else choices)
@@ -55,11 +55,6 @@ class Judge:
         if step.next and step.next.scores is not None:
             row["scores"] = [None if math.isnan(score) else score for score in step.next.scores.tolist()]
         return row
-
-    def raised(self) -> Raised | None:
-        """The alarm, if there was one."""
-        experiment, alarm = self.parts.experiment, self.parts.alarm
-        return alarm(experiment.told) if alarm else None
 
     def picture(self, images: Tensor) -> Tensor:
         """Images as they are shown and judged."""
@@ -81,9 +76,13 @@ class Judge:
 
     def _so_far(self) -> dict[str, float]:
         """Clocks whose differences make a row."""
-        drawn = sum(watched.seconds for watched in {self.parts.chooser, self.parts.estimator})
+        scouted = self.parts.chooser.seconds if self.parts.chooser is not self.parts.estimator else 0.0
         network = self.parts.meter.seconds if self.parts.meter else 0.0
-        return {"drawn": drawn, "network": network, "now": time.perf_counter()}
+        return {"drawn": scouted + self._looked(), "network": network, "now": time.perf_counter()}
+
+    def _looked(self) -> float:
+        """Seconds spent on estimates."""
+        return self.parts.estimator.seconds + self.parts.bare.seconds
 
     def _split(self, step: Step, begun: Mapping[str, float], decided: Mapping[str, float]) -> Row:
         """What the seconds of a step were spent on."""

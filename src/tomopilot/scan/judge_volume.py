@@ -23,6 +23,7 @@ from tomopilot.metrics import psnr_at, rmse, ssim
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.judge import Row
 from tomopilot.scan.outputs import described, own_name, provenance, write_file
+from tomopilot.scan.parts import Method, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.spread import SCANS
 from tomopilot.scan.virtual import Virtual, virtual
@@ -60,7 +61,7 @@ def _judge(
         if not (last or (plan.judges(count) and row["rmse"] is None)):
             continue
         store = kept if last else out / SCANS / f"{count}-{kept.name}"
-        volume = volume_of(plan, scan, archive, cell, count, frames, store)
+        volume = volume_of(plan, scan, archive, cell, row, frames, store)
         size, angles = facts["pixel_sizes"].get(plan.label(scan.image)), volume.operator.shown.tolist()
         known = {**about, "angles_deg": angles}
         create_store(store, cell.scouts.whole.image_shape, known, unit=_unit(scan), pixel_size=size)
@@ -79,24 +80,26 @@ def _unit(scan: Scan) -> str:
 
 
 def volume_of(
-    plan: Plan, scan: Scan, archive: Archive, cell: Virtual, count: int, frames: Path, store: Path
+    plan: Plan, scan: Scan, archive: Archive, cell: Virtual, row: Row, frames: Path, store: Path
 ) -> Volume:
-    """What the first measurements say of all slices."""
+    """What the measurements up to a row say of all slices; after an alarm, without the prior."""
     assert cell.scouts is not None
-    operator, usual = cell.scouts.whole.operator.to("cpu"), cell.parts.experiment.noise
+    count, method, usual = row["count"], scan.method, family(plan.operator)
+    if row["alarm"] is not None:
+        method = Method(usual.bare, usual.order, prior=None)
+    operator, noise = cell.scouts.whole.operator.to("cpu"), cell.parts.experiment.noise
     own, taken = operator.settings.tolist(), []
     for block in islice(archive.each_block(scan.key), count):
         setting = own[block.design] if block.setting is None else block.setting
-        taken.append((setting, from_words(block.noise) if block.noise else usual))
+        taken.append((setting, from_words(block.noise) if block.noise else noise))
     order = sorted(range(count), key=lambda place: taken[place][0])
-    settings, noise = zip(*(taken[place] for place in order), strict=True)
-    slices, method = cell.scouts.whole.slices, scan.method
+    settings, noises = zip(*(taken[place] for place in order), strict=True)
     return Volume(
         frames,
         store,
-        slices,
+        cell.scouts.whole.slices,
         operator.at(settings),
-        noise,
+        noises,
         tuple(order),
         method,
         plan.count,

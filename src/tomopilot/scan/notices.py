@@ -6,7 +6,7 @@ from typing import Any
 
 from tomopilot.design.trust import Trust
 from tomopilot.prior.checkpoint import SEALED, altered, folder_of, read_card
-from tomopilot.scan.parts import Method
+from tomopilot.scan.parts import SCORES, Method, rule
 from tomopilot.scan.plan import Plan
 from tomopilot.units import lengths, readable
 
@@ -139,14 +139,15 @@ def after(images: list[dict[str, Any]], noun: str) -> list[str]:
     return [
         f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}"
         + (f"; from there, {noun}s were taken in uniform order" if retreated(image) else "")
+        + "; the estimate is without the prior"
         for image in images
         if image["alarm"]
     ]
 
 
 def retreated(image: dict[str, Any]) -> bool:
-    """Whether anything was measured after the alarm."""
-    return image["alarm"] < len(image["designs"])
+    """Whether anything was measured after the alarm that an adaptive policy would have chosen."""
+    return image["alarm"] < len(image["designs"]) and rule(image["policy"]) in SCORES
 
 
 def stopped(plan: Plan, method: Method, taken: int, noun: str) -> str:

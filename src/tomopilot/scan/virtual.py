@@ -138,7 +138,7 @@ def _check_scans(plan: Plan, spec: str) -> Look:
             check_image(image, prior, operator)
         if plan.certain is not None:
             margin(method, Trust.from_card(prior.card) if prior else Trust())
-        policy(plan, Scan(spec, method), operator, truth=truth_of(image, operator, plan.seed))
+        policy(plan, Scan(spec, method), operator, truth_of(image, operator, plan.seed))
     return Look(image.name, image.pixels.shape[-1], image.pixel_size, signal, image.notes)
 
 

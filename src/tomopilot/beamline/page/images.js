@@ -3,7 +3,7 @@
 import { $, label, text } from "./dom.js";
 import { Pictures, draw, range } from "./pictures.js";
 import { profile } from "./plots.js";
-import { degrees, number, plural } from "./words.js";
+import { SINGLE, degrees, number, plural } from "./words.js";
 
 const SLOW = 1200; // ms of one sample
 
@@ -49,12 +49,14 @@ export class Images {
     if (old || !mean || !deviation || !one) return;
     const levels = range(mean.values);
     this._values("estimate", mean, levels, this.view.unit.offset);
+    const single = mean.samples < 2;
+    if (single) deviation.values.fill(0);
     this._values("uncertainty", deviation, [0, range(deviation.values)[1]], 0);
     draw($("sample"), one, levels);
     this.samples = mean.samples;
     const of = `of ${plural(latest.told, "projection")}`;
-    text("estimate-note", `${of}, mean of ${plural(mean.samples, "sample")}`);
-    text("uncertainty-note", of);
+    text("estimate-note", single ? of : `${of}, mean of ${plural(mean.samples, "sample")}`);
+    text("uncertainty-note", single ? SINGLE : of);
     text("sample-note", `${of}, same greys`);
     text("sample-shown", `${sample + 1} of ${mean.samples}`);
     label("sample", `Sample ${sample + 1} of ${mean.samples}`);

@@ -132,17 +132,19 @@ function row([name, value, most, what]) {
 
 // end: projections that are expected in all
 function showSpread(scan, unit, budget, end) {
-  const drawn = scan.draws.map(({ told, spread }) => ({ told, spread: spread * unit.factor }));
-  const now = drawn.at(-1);
+  const drawn = scan.spreads.map(({ told, spread }) => ({ told, spread: spread * unit.factor }));
+  const latest = scan.draws.at(-1);
+  const now = latest.spread === null ? null : drawn.at(-1);
   const expected = [];
-  for (let told = now.told; told <= end; told += 1) {
+  for (let told = now?.told ?? Infinity; told <= end; told += 1) {
     const spread = scan.expected(told);
     if (spread !== null) expected.push({ told, spread: spread * unit.factor });
   }
   const later = expected.length > 1 ? `, ${words.number(expected.at(-1).spread)} expected after ${end}` : "";
-  const dB = scan.draws.at(-1).expected;
+  const dB = latest.expected;
   const quality = dB == null ? "" : `; the estimate is expected to have ${words.number(dB, 3)} dB`;
-  text("spread-note", `${words.number(now.spread)} ${unit.unit} after ${now.told}${later}${quality}`);
+  const known = now ? `${words.number(now.spread)} ${unit.unit} after ${now.told}` : words.SINGLE;
+  text("spread-note", `${known}${later}${quality}`);
   plots.spread($("spread"), { drawn, expected, budget, unit: unit.unit });
   label("spread", $("spread-note").textContent);
 }

@@ -34,9 +34,14 @@ export class Scan {
     return this.told.at(-1)?.surprise ?? null;
   }
 
+  // Draws of several samples: a single image has no spread.
+  get spreads() {
+    return this.draws.filter((one) => one.spread !== null);
+  }
+
   // Spread expected after so many projections, by the trend of the latest half of the samples.
   expected(count) {
-    const known = this.draws.slice(-Math.max(3, Math.ceil(this.draws.length / 2)));
+    const known = this.spreads.slice(-Math.max(3, Math.ceil(this.spreads.length / 2)));
     if (known.length < 3) return null;
     const [x, y] = [known.map((one) => Math.log(one.told)), known.map((one) => Math.log(one.spread))];
     const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;

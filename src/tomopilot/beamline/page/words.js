@@ -43,6 +43,8 @@ export function instead(suggestion, policy) {
   return `chosen by ${suggestion.by} instead of ${policy}: ${suggestion.why}`;
 }
 
+export const SINGLE = "not known: the estimate is a single image";
+
 const SIGNS = {
   surprise: "the projections are not what the samples predict",
   strangeness: "the data move the samples unlike those of known images",
@@ -50,7 +52,7 @@ const SIGNS = {
 
 export const alarmed = (alarm) =>
   `ALARM since projection ${alarm.at}: the samples do not fit the data (${SIGNS[alarm.by] ?? alarm.by}). ` +
-  "Another material, rotation axis or pixel size? Do not trust the estimate; an adaptive policy goes on in uniform order.";
+  "Another material, rotation axis or pixel size? The estimate is made without the prior from here on, and an adaptive policy goes on in uniform order.";
 
 const LINES = {
   begun: () => "The scan began",
