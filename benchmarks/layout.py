@@ -2,21 +2,28 @@
 
     .venv/bin/python benchmarks/layout.py draw chip.gds
     .venv/bin/python benchmarks/layout.py measure sets/chip/train.npz slices.npz
+    .venv/bin/python benchmarks/layout.py volume chip.gds volume.npz
 
 draw: 160 x 110 um of sky130 wires on tracks, one direction a level, with vias where wires cross.
 measure: total variation reconstructions of the same slices from 45 projections with 2 % noise.
+volume: 64 slices of one place, from the lowest metal to the highest.
 """
 
 import random
 import sys
+from pathlib import Path
 
 import klayout.db as db
 import numpy as np
 import torch
 
+from tomopilot.files.layout import Layout
 from tomopilot.measure.noise import Gaussian
 from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.posterior.classical import TotalVariation
+from tomopilot.prepare.chips import Chips
+from tomopilot.prepare.crops import Cut, rescaled
+from tomopilot.prepare.stack import read_stack
 from tomopilot.records import Data
 
 WIDE, HIGH, UNIT = 160_000, 110_000, 0.001  # in units of 1 nm, and um a unit
@@ -31,6 +38,7 @@ VIAS = {
     (70, 44): 200,
 }  # between neighbouring wires, and their width
 ANGLES, NOISE = 45, 0.02
+SLICES, CUT = 64, Cut(256, 128)
 
 
 def wires(rng: random.Random, horizontal: bool, pitch: int, width: int) -> list[db.Box]:
@@ -81,6 +89,18 @@ def measure(source: str, out: str) -> None:
     np.savez_compressed(out, **kept)
 
 
+def volume(source: str, out: str) -> None:
+    chip, stack = Layout(Path(source)), read_stack(Path("recipes/stacks/sky130.toml"))
+    levels = [level for level in stack.metals if level.gds in WIRES]
+    ends = min(level.bottom_um for level in levels), max(level.top_um for level in levels)
+    middle = WIDE * UNIT / 2, HIGH * UNIT / 2
+    slices = [
+        rescaled(Chips([chip], stack, CUT).slice(chip, height, *middle), CUT.size)
+        for height in np.linspace(*ends, SLICES)
+    ]
+    np.savez_compressed(out, images=np.stack(slices).clip(0, 1).astype(np.float32))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"draw": draw, "measure": measure}[sys.argv[1]](*sys.argv[2:])
+    {"draw": draw, "measure": measure, "volume": volume}[sys.argv[1]](*sys.argv[2:])
