@@ -43,7 +43,7 @@ export function instead(suggestion, policy) {
   return `chosen by ${suggestion.by} instead of ${policy}: ${suggestion.why}`;
 }
 
-export const SINGLE = "not known: the estimate is a single image";
+export const SINGLE = "not known: a single image";
 
 const SIGNS = {
   surprise: "the projections are not what the samples predict",
