@@ -1,7 +1,6 @@
 """The door for files that users name: what may be opened, how much is read, and how errors are said."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -12,7 +11,7 @@ import h5py
 import numpy as np
 
 from tomopilot.disk import check_file
-from tomopilot.files.heap import is_endless
+from tomopilot.files.heap import has_damaged_texts
 from tomopilot.units import metres
 
 LARGEST = 4 * 2**30  # bytes that one data set may declare; more is rejected before reading
@@ -23,7 +22,6 @@ FEW = 16  # images of a file are looked at where those picked are dark
 Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
 
-HEAP_ID = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # of a text in an HDF5 file
 OBLONG = 0.01  # sides of a pixel differ by less than this share
 
 
@@ -158,8 +156,11 @@ def grey(colours: np.ndarray) -> np.ndarray:
 def opened(path: Path) -> h5py.File:
     """An HDF5 file to read, if it is a file."""
     check_named(path, "an HDF5 file")
-    if is_endless(path):
-        raise InputFileError("its texts are damaged: a global heap leads to itself; copy the file again")
+    if has_damaged_texts(path):
+        raise InputFileError(
+            "its texts are damaged: a heap of them leads to itself, or one says it is longer than the file; "
+            "copy the file again"
+        )
     with suppress(ImportError):
         import_module("hdf5plugin")  # where it is installed, HDF5 knows the filters that it brings
     return h5py.File(path, "r")
@@ -188,22 +189,7 @@ def local_dataset(file: h5py.File, path: str, hops: int = 16, *, whole: bool = T
     if whole:
         affordable(f"the data set {path}", node.nbytes)
     _check_filters(path, node)
-    _check_texts(path, node)
     return node
-
-
-def _check_texts(path: str, node: h5py.Dataset) -> None:
-    """Raises where a text says it is longer than the file: HDF5 takes the memory before it looks."""
-    offset = node.id.get_offset()
-    if not h5py.check_string_dtype(node.dtype) or node.dtype.kind != "O" or offset is None:
-        return
-    with open(node.file.filename, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(offset)
-        said = file.read(HEAP_ID.itemsize * math.prod(node.shape))
-    known = np.frombuffer(said, HEAP_ID, len(said) // HEAP_ID.itemsize)
-    if len(known) and known["length"].max() > size:
-        raise InputFileError(f"the text {path} is damaged: it says it is longer than the file; copy it again")
 
 
 def _check_filters(path: str, node: h5py.Dataset) -> None:
