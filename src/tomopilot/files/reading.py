@@ -1,6 +1,7 @@
 """The door for files that users name: what may be opened, how much is read, and how errors are said."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -19,6 +20,7 @@ IMAGE = 2**28  # bytes of one image, such as 8192 x 8192 floats
 FILLED = 0.25  # least share of their type's range that integers reach; 14 bits in 16 are less
 FEW = 16  # images of a file are looked at where those picked are dark
 
+HEAP_ID = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # of a text in an HDF5 file
 Pages = list[tuple[int, np.ndarray]]  # number of the image in its file, and the image
 Pick = Callable[[int], list[int]]  # the numbers asked for, given how many images there are
 
@@ -189,7 +191,22 @@ def local_dataset(file: h5py.File, path: str, hops: int = 16, *, whole: bool = T
     if whole:
         affordable(f"the data set {path}", node.nbytes)
     _check_filters(path, node)
+    _check_texts(path, node)
     return node
+
+
+def _check_texts(path: str, node: h5py.Dataset) -> None:
+    """Raises where a text says it is longer than the file: HDF5 takes the memory before it looks."""
+    offset = node.id.get_offset()
+    if not h5py.check_string_dtype(node.dtype) or node.dtype.kind != "O" or offset is None:
+        return
+    with open(node.file.filename, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(offset)
+        said = file.read(HEAP_ID.itemsize * math.prod(node.shape))
+    known = np.frombuffer(said, HEAP_ID, len(said) // HEAP_ID.itemsize)
+    if len(known) and known["length"].max() > size:
+        raise InputFileError(f"the text {path} is damaged: it says it is longer than the file; copy it again")
 
 
 def _check_filters(path: str, node: h5py.Dataset) -> None:
