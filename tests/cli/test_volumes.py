@@ -1,6 +1,7 @@
 """Volumes on the command line: scouts choose, whole frames are kept, all slices are reconstructed."""
 
 import json
+import shutil
 from contextlib import closing
 
 import numpy as np
@@ -12,7 +13,11 @@ from tomopilot.files.archive import Archive
 from tomopilot.files.images import read_images
 from tomopilot.files.nexus import read_row, read_scan
 from tomopilot.files.voxels import Voxels, create_store, write_slice
+from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.radon import Radon, half_turn
 from tomopilot.metrics import psnr, rmse, ssim
+from tomopilot.posterior.classical import TotalVariation
+from tomopilot.records import Data
 
 zarr = pytest.importorskip("zarr")
 SHORT = ("--budget", 3, "--angles", 20, "--count", 2, "--start", 1, "--device", "cpu")
@@ -206,3 +211,23 @@ def test_what_is_for_volumes_only_or_never(call, pictures, tmp_path):
     assert outcome.status == 2 and "scouts is 2, but no image is a volume" in outcome.err
     outcome = call("bench", "calibration", f"volume:{pictures}", "--out", tmp_path / "run")
     assert outcome.status == 2 and "calibration is of single images; leave volume: out" in outcome.err
+
+
+def test_after_an_alarm_no_slice_is_made_by_the_prior(call, scanned, tiny, pictures, tmp_path):
+    """All slices as total variation reconstructs them from the same projections; said in the report."""
+    wary, out = shutil.copytree(tiny, tmp_path / "wary"), tmp_path / "run"
+    card = json.loads((wary / "card.json").read_text())
+    card["trust"] = {"alarm": {"scout": {"drift": -20.0, "threshold": 0.0}}}
+    (wary / "card.json").write_text(json.dumps(card))
+    words = ("--prior", wary, "--scouts", 2, "--noise", "gaussian:0.05", "--at", 1)
+    outcome = call("simulate", f"volume:{pictures}", *words, "--out", out, *SHORT)
+    assert outcome.status == 0 and "the estimate is without the prior" in outcome.err, outcome
+    image, before = summary_of(out), summary_of(scanned)
+    assert image["alarm"] == 2 and image["designs"][:2] == before["designs"][:2]
+    assert image["spread"][0] is not None and image["spread"][-1] is None
+    radon, data, frames = Radon(32, half_turn(20)), Data((32, 32)), blocks(out)
+    for design, block in zip(image["designs"], frames, strict=True):
+        data = data.add(radon, design, block.values[4], Gaussian(0.05))
+    bare = TotalVariation().sample(data, 1, rng=torch.Generator()).guess
+    assert_close(estimates(out)[4], bare, rtol=0, atol=1e-5)
+    assert "made without the prior" in (out / "report.html").read_text()
