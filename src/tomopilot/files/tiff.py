@@ -147,7 +147,8 @@ def _readable(page: TiffPage) -> Iterator[None]:
     colours = getattr(page.photometric, "name", page.photometric)
     if colours not in ("MINISBLACK", "RGB"):
         raise InputFileError(f"its pixels are {colours}; save them as grey (MINISBLACK) or RGB")
-    there, expected = len(page.dataoffsets), math.prod(page.chunked)
+    stored = zip(page.dataoffsets, page.databytecounts, strict=False)
+    there, expected = sum(map(all, stored)), math.prod(page.chunked)
     if there != expected:  # what is missing would be read as 0
         raise InputFileError(f"it has {there} of {expected} strips or tiles of a page; copy the file again")
     try:
