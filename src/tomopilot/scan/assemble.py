@@ -86,7 +86,7 @@ class Parts:
     experiment: Experiment
     chooser: Watched
     estimator: Watched
-    bare: Watched  # estimates once the alarm is raised
+    bare: Watched  # estimates once the alarm is raised; the estimator, if that has no prior
     meter: Metered | None  # counts what goes through the prior
     trust: Trust
     until: Rule
@@ -122,7 +122,8 @@ def assemble(
         return Watched(Slicewise(made, tuple(slices)) if slices else made, meter)
 
     estimator, alike = watched(method.estimator), method.chooser == method.estimator
-    chooser, bare = estimator if alike else watched(method.chooser), watched(family(plan.operator).bare)
+    chooser = estimator if alike else watched(method.chooser)
+    bare = watched(family(plan.operator).bare) if entry(method.estimator).needs_prior else estimator
     peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, since)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, truth)

@@ -53,7 +53,7 @@ def final(experiment: Experiment) -> dict[str, Tensor]:
     """
     draws = experiment.draws()
     found = {"images": draws.images, "guess": draws.guess}
-    if experiment.raised:
+    if experiment.snapshot.posterior is not experiment.posterior:
         rng = stream(experiment.seed, "draws", experiment.count_told)
         draws = experiment.posterior.sample(experiment.data, experiment.count, rng=rng)
         found["by_prior"] = draws.guess

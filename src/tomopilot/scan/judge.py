@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +11,15 @@ from torch import Tensor
 from tomopilot.design.trust import expected_rmse
 from tomopilot.metrics import psnr, rmse, ssim
 from tomopilot.records import Draws, Step
-from tomopilot.scan.assemble import Parts
+from tomopilot.scan.assemble import Parts, Watched
 from tomopilot.scan.plan import Plan, Scan
 
 Row = dict[str, Any]
+
+
+def seconds(watched: Set[Watched]) -> float:
+    """That all of them spent."""
+    return sum(one.seconds for one in watched)
 
 
 class Judge:
@@ -28,7 +33,8 @@ class Judge:
         """The row of one step, `take` being what measures, decides and returns it."""
         parts, plan = self.parts, self.plan
         begun, choices = self._so_far(), parts.chooser.evaluations
-        looks, looked = parts.estimator.evaluations, self._looked()
+        estimators = {parts.estimator, parts.bare}
+        looks, looked = parts.estimator.evaluations, seconds(estimators)
         step = take()
         told = parts.experiment.told[-1]
         raised = parts.experiment.raised
@@ -45,7 +51,7 @@ class Judge:
         }  # fmt: skip
         if plan.judges(step.count) or step.next is None:
             row |= self.judged(step.draws)
-            row["estimate_seconds"] = self._looked() - looked
+            row["estimate_seconds"] = seconds(estimators) - looked
             row["estimate_evaluations"] = parts.estimator.evaluations - looks
             shared = parts.chooser is parts.estimator
             row["network_evaluations"] = row["estimate_evaluations"] + (0 if shared else choices)
@@ -76,13 +82,9 @@ class Judge:
 
     def _so_far(self) -> dict[str, float]:
         """Clocks whose differences make a row."""
-        scouted = self.parts.chooser.seconds if self.parts.chooser is not self.parts.estimator else 0.0
+        drawn = seconds({self.parts.chooser, self.parts.estimator, self.parts.bare})
         network = self.parts.meter.seconds if self.parts.meter else 0.0
-        return {"drawn": scouted + self._looked(), "network": network, "now": time.perf_counter()}
-
-    def _looked(self) -> float:
-        """Seconds spent on estimates."""
-        return self.parts.estimator.seconds + self.parts.bare.seconds
+        return {"drawn": drawn, "network": network, "now": time.perf_counter()}
 
     def _split(self, step: Step, begun: Mapping[str, float], decided: Mapping[str, float]) -> Row:
         """What the seconds of a step were spent on."""

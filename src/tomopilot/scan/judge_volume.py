@@ -23,7 +23,7 @@ from tomopilot.metrics import psnr_at, rmse, ssim
 from tomopilot.prior.checkpoint import folder_of, read_card
 from tomopilot.scan.judge import Row
 from tomopilot.scan.outputs import described, own_name, provenance, write_file
-from tomopilot.scan.parts import Method, family
+from tomopilot.scan.parts import Method, entry, family
 from tomopilot.scan.plan import Plan, Scan
 from tomopilot.scan.spread import SCANS
 from tomopilot.scan.virtual import Virtual, virtual
@@ -85,7 +85,7 @@ def volume_of(
     """What the measurements up to a row say of all slices; after an alarm, without the prior."""
     assert cell.scouts is not None
     count, method, usual = row["count"], scan.method, family(plan.operator)
-    if row["alarm"] is not None:
+    if row["alarm"] is not None and entry(method.estimator).needs_prior:
         method = Method(usual.bare, usual.order, prior=None)
     operator, noise = cell.scouts.whole.operator.to("cpu"), cell.parts.experiment.noise
     own, taken = operator.settings.tolist(), []
