@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from tomopilot.design.stopping import budget, certain, either
-from tomopilot.design.trust import expected_rmse
+from tomopilot.design.trust import Raised, expected_rmse
 from tomopilot.records import Draws, Told
 
 
 class Scan:
     """An experiment with given samples, which counts how often it is asked for them."""
+
+    raised = None
 
     def __init__(self, told: int, images: torch.Tensor, surprises=(1.0, 2.0, 0.5)) -> None:
         self.count_told, self.images, self.asked = told, images, 0
@@ -89,3 +91,10 @@ def test_certain_of_what_is_shown():
 def test_samples_are_believed_once_they_have_predicted_rightly(surprises, stops):
     sure = Scan(5, torch.full((3, 8, 8), 0.5), surprises)
     assert certain(0.1)(sure) is stops
+
+
+def test_nothing_is_certain_after_an_alarm():
+    sure = Scan(5, torch.full((3, 8, 8), 0.5))
+    assert certain(0.1)(sure)
+    sure.raised = Raised(5, "surprise")
+    assert not certain(0.1)(sure) and sure.asked == 1

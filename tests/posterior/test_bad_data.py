@@ -266,6 +266,7 @@ class Predicted:
     images: torch.Tensor
     count_told: int = 5
     told: tuple[Told, ...] = (Told(0, 0.0, 1.0, None),) * 5
+    raised: None = None
 
     def choosing(self):
         return Draws(self.images, self.images[0])
