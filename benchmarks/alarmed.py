@@ -7,13 +7,14 @@ angles, the paired difference with two standard errors, and the worst. Relative 
 """
 
 import argparse
-from statistics import mean, stdev
+import math
 
 import torch
 
 from tomopilot.design.stopping import budget
 from tomopilot.experiment import run
 from tomopilot.scan.plan import Plan, Scan, plan_of
+from tomopilot.scan.summary import mean_and_two_se
 from tomopilot.scan.virtual import virtual
 
 AT = (10, 20)
@@ -48,8 +49,10 @@ def main() -> None:
         line = ", ".join(f"{count}: {adaptive[count]:.2f} ({uniform[count]:.2f})" for count in AT)
         print(f"{plan.label(image)} alarm at {at}, dB at {line}", flush=True)
     for count, found in apart.items():
-        band = 2 * stdev(found) / len(found) ** 0.5
-        print(f"{count}: {mean(found):+.2f} ± {band:.2f} dB over {len(found)}, worst {min(found):+.2f}")
+        average, band = mean_and_two_se(found)
+        print(
+            f"{count}: {average:+.2f} ± {band or math.nan:.2f} dB over {len(found)}, worst {min(found):+.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -94,10 +94,8 @@ def volume(source: str, out: str) -> None:
     levels = [level for level in stack.metals if level.gds in WIRES]
     ends = min(level.bottom_um for level in levels), max(level.top_um for level in levels)
     middle = WIDE * UNIT / 2, HIGH * UNIT / 2
-    slices = [
-        rescaled(Chips([chip], stack, CUT).slice(chip, height, *middle), CUT.size)
-        for height in np.linspace(*ends, SLICES)
-    ]
+    cut = Chips([chip], stack, CUT)
+    slices = [rescaled(cut.slice(chip, height, *middle), CUT.size) for height in np.linspace(*ends, SLICES)]
     np.savez_compressed(out, images=np.stack(slices).clip(0, 1).astype(np.float32))
 
 

@@ -42,8 +42,8 @@ class Chooser:
         choice, experiment = self.experiment.at_hand(late), self.experiment
         if ledger.uniform:
             return lambda: Chosen(self._uniform.choose(choice), "uniform")
-        policy, raised = experiment.leading, experiment.raised
-        if raised and policy is not experiment.policy:
+        policy = experiment.leading
+        if policy is not experiment.policy:
             return lambda: Chosen(policy.choose(choice), "uniform", "alarm")
         trouble = f"no samples: {ledger.trouble['message']}" if ledger.trouble else None
         earlier = "earlier samples" if late and experiment.scouted() is None else None
