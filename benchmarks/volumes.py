@@ -10,7 +10,7 @@ slices, and the network evaluations that were spent on choosing. Noise: 1 % of t
 
 import sys
 from collections import defaultdict
-from statistics import mean, stdev
+from statistics import mean
 
 import torch
 
@@ -27,6 +27,7 @@ from tomopilot.posterior.slicewise import Slicewise
 from tomopilot.prior.checkpoint import load_prior
 from tomopilot.prior.denoiser import Metered
 from tomopilot.scan.parts import make
+from tomopilot.scan.summary import mean_and_two_se
 from tomopilot.simulate.instrument import Simulated
 
 SIDE, SAMPLES, START, BUDGET = 64, 3, 4, 12
@@ -94,8 +95,9 @@ def main(prior: str, *specs: str) -> None:
                 quality[name].append(estimated(truth, names, noise, posterior, number, designs, known.peak))
     for name, found in quality.items():
         apart = [one - own for one, own in zip(found, quality[OWN], strict=True)]
-        band = 2 * stdev(apart) / len(apart) ** 0.5
-        print(f"{name:26} {mean(found):.2f} dB  {mean(apart):+.2f} ± {band:.2f}  {looks[name]} evaluations")
+        ahead, band = mean_and_two_se(apart)
+        spread = "" if band is None else f" ± {band:.2f}"
+        print(f"{name:26} {mean(found):.2f} dB  {ahead:+.2f}{spread}  {looks[name]} evaluations")
 
 
 if __name__ == "__main__":

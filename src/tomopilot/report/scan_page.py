@@ -88,7 +88,7 @@ def image_section(out: Path, i: int, image: dict, pictures: Pictures, summary: d
         [
             f'<h2 id="image-{i}">{name}</h2>',
             f'<p class="note">{escape(scan_headline([image]))}{ending(image)}{split(image)}</p>',
-            alarm(image, kind),
+            alarm(image, kind, pictures),
             figure(
                 out,
                 f"reconstruction-{i}.png",
@@ -203,13 +203,14 @@ def split(image: dict) -> str:
     return f"; the time went into {times}" if parts else ""
 
 
-def alarm(image: dict, kind: dict) -> str:
+def alarm(image: dict, kind: dict, pictures: Pictures) -> str:
     if (at := image.get("alarm")) is None:
         return ""
     uniform = f"{kind['noun']}s were taken in uniform order and " if retreated(image) else ""
+    seen = any(one.by_prior is not None for one in (pictures, *pictures.slices))
+    beside = "; what the prior makes of the same data is shown beside it" if seen else ""
     text = (
         f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
-        f"{uniform}the estimate was made without the prior; what the prior makes of the same data is shown "
-        "beside it."
+        f"{uniform}the estimate was made without the prior{beside}."
     )
     return f'<p class="alarm">{text}</p>'
