@@ -1,11 +1,13 @@
 """The paper's figures from tiny images: what they leave, what they share, what they reject."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tomopilot.bench import protocol
+from tomopilot.bench.doses import costs, table_of_doses
 from tomopilot.bench.figures import FIGURES
 from tomopilot.bench.protocol import PANELS, Scale
 
@@ -15,6 +17,8 @@ QUICK = {
     "soft": "soft(steps=2)",
     "tv": "tv(steps=5)",
 }
+HALF = ("chip/validation_rotated.npz::0-2:2", "chip/validation_rotated.npz::1-3:2")
+FILES = ("images", "learned")  # of a panel
 QUICK |= {name: name for name in ("hard", "inpaint", "zero-filled", "swag")}
 
 
@@ -23,9 +27,10 @@ def data(pictures, tmp_path_factory):
     """A folder with a few pictures in the place of each validation set."""
     folder, images = tmp_path_factory.mktemp("data"), np.load(pictures)
     for panel in PANELS.values():
-        path = folder / panel.images
-        path.parent.mkdir(exist_ok=True)
-        np.savez(path, images=images[:4])
+        for named in filter(None, (getattr(panel, key) for key in FILES)):
+            path = folder / named.partition("::")[0]
+            path.parent.mkdir(exist_ok=True)
+            np.savez(path, images=images[:4])
     return folder
 
 
@@ -34,7 +39,8 @@ def small(data, monkeypatch, few_steps):
     monkeypatch.setenv("TOMOPILOT_DATA", str(data))
     for name, panel in PANELS.items():
         quick = [QUICK[posterior] for posterior in panel.posteriors if posterior in QUICK]
-        monkeypatch.setitem(PANELS, name, replace(panel, posteriors=tuple(quick[:2])))
+        few = {key: value.partition("::")[0] for key in FILES if (value := getattr(panel, key))}
+        monkeypatch.setitem(PANELS, name, replace(panel, posteriors=tuple(quick[:2]), **few))
 
 
 @pytest.fixture
@@ -73,6 +79,28 @@ def test_images_are_spread_over_their_file(tiny, tmp_path):
     made = protocol.plan("chip", Scale(2, 3, 2, (str(tiny),)), tmp_path)
     assert [image.rpartition("::")[2] for image in made.images] == ["0", "2"]
     assert made.at == (1, 2, 3) and made.budget == 3
+
+
+def test_an_order_is_learned_on_other_images(tiny, tmp_path, monkeypatch):
+    """Of turned chips, on the other half of the file: every design is there twice."""
+    monkeypatch.setitem(PANELS, "half", replace(PANELS["rotated-best"], images=HALF[0], learned=HALF[1]))
+    made = protocol.plan("half", Scale(9, 3, 2, (str(tiny),)), tmp_path)
+    assert [image.rpartition("::")[2] for image in made.images] == ["0", "2"]
+    (order,) = (method.policy for method in made.methods if method.policy.startswith("population"))
+    assert order.endswith('validation_rotated.npz::1-3:2")')
+
+
+def test_dose_is_counted_to_a_quality_that_all_reach():
+    """20 measurements of 2 s each and an estimate of 5, against 30 without choosing and an estimate of 1."""
+    curve = {"10": {"psnr_mean": 20.0}, "30": {"psnr_mean": 32.0}}
+    late = {"10": {"psnr_mean": 20.0}, "30": {"psnr_mean": 26.0}}
+    methods = {
+        "a": {"curve": curve, "adaptive": True, "seconds_per_step": 2.0, "estimate_seconds": 5.0},
+        "b": {"curve": late, "adaptive": False, "seconds_per_step": 0.1, "estimate_seconds": 1.0},
+    }
+    run = SimpleNamespace(methods=methods, panel=PANELS["chip"])
+    assert costs(run) == {"a": (20.0, 45.0), "b": (30.0, 1.0)}
+    assert table_of_doses({"chip": run})["chip, to 26.0 dB"] == ["20.0, 45 s", "30.0, 1 s"]
 
 
 def test_angles_are_taken_from_the_comparison_before(bench, tmp_path):

@@ -18,8 +18,11 @@ def stack(request, tmp_path) -> Path:
 
 @pytest.mark.parametrize(
     ("chosen", "numbers"),
-    [("", range(8)), ("::3", [3]), ("::2-5", range(2, 6)), ("::6,0,2", [6, 0, 2]), ("::0-2,7", [0, 1, 2, 7])],
-)
+    [
+        ("", range(8)), ("::3", [3]), ("::2-5", range(2, 6)), ("::6,0,2", [6, 0, 2]),
+        ("::0-2,7", [0, 1, 2, 7]), ("::1-7:3", [1, 4, 7]), ("::0-7:3,1", [0, 3, 6, 1]),
+    ],
+)  # fmt: skip
 def test_every_selection_of_every_stack(stack, chosen, numbers):
     images = read_images(f"{stack}{chosen}")
     assert [image.name for image in images] == [f"{stack.name}::{i}" for i in numbers]
@@ -29,7 +32,24 @@ def test_every_selection_of_every_stack(stack, chosen, numbers):
 
 
 @pytest.mark.parametrize(
-    "chosen", ["8", "0-8", "5-2", "x", "", "-1", "1-", "1,,2", "1.5", "9" * 5000, "0-999999999", "²"]
+    "chosen",
+    [
+        "8",
+        "0-8",
+        "5-2",
+        "x",
+        "",
+        "-1",
+        "1-",
+        "1,,2",
+        "1.5",
+        "9" * 5000,
+        "0-999999999",
+        "²",
+        "0-6:0",
+        "0-6:-1",
+        "3:2",
+    ],
 )
 def test_bad_selections(stack, chosen):
     assert stack.name in refusal(f"{stack}::{chosen}")

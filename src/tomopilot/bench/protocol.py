@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tomopilot.files.archive import Archive
-from tomopilot.files.images import count_images
+from tomopilot.files.images import image_numbers
 from tomopilot.report.leave import leave_comparison
 from tomopilot.report.plots import labelled
 from tomopilot.scan import run as record
@@ -21,7 +21,7 @@ from tomopilot.scan.spread import follow_all
 from tomopilot.scan.summary import in_order
 
 COUNTS = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100)  # measurements that are judged
-BEST = ("variance", "aoptimal", "oracle", "expert", "uniform")  # ways to choose, by the same estimate
+BEST = ("variance", "aoptimal", "oracle", "expert", "{population}", "uniform")  # by the same estimate
 MODELS = ("auto", "laplace", "bootstrap", "swag", "tv")
 
 
@@ -30,13 +30,14 @@ class Panel:
     """One comparison: a folder of its own, `tomopilot compare` in it, and what the paper had there."""
 
     title: str
-    images: str  # file in the data folder
+    images: str  # file in the data folder, and perhaps which of its images
     prior: str
     number: int = 30  # images, in the paper
     budget: int = 100  # measurements, in the paper
     posteriors: tuple[str, ...] = MODELS
     policies: tuple[str, ...] = ("variance", "uniform")
     settings: Mapping[str, Any] = field(default_factory=dict)  # others, of the plan
+    learned: str = ""  # what `population` learns its order on, in the data folder
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class Run(NamedTuple):
     @property
     def methods(self) -> dict[str, dict[str, Any]]:
         return labelled(self.summary["methods"])
+
+
+Runs = Mapping[str, Run]  # by the name of their panel
 
 
 def ct(domain: str, title: str, prior: str, **others: Any) -> Panel:
@@ -124,11 +128,11 @@ PANELS: dict[str, Panel] = {
     ),
     "lung-foreign": ct("lung", "lung, under the prior of chips", "chip-128", posteriors=("auto", "tv")),
     "chip-best": ct(
-        "chip", "chip", "chip-128", posteriors=("auto",), policies=BEST,
+        "chip", "chip", "chip-128", posteriors=("auto",), policies=BEST, learned="chip/train.npz::0-5999:60"
     ),
-    "rotated-best": Panel(
-        "chip, turned", "chip/validation_rotated.npz", "chip-128", posteriors=("auto",),
-        policies=BEST,
+    "rotated-best": Panel(  # every design is there twice, turned otherwise
+        "chip, turned", "chip/validation_rotated.npz::0-30:2", "chip-128", posteriors=("auto",),
+        policies=BEST, learned="chip/validation_rotated.npz::1-31:2",
     ),
 }  # fmt: skip
 
@@ -141,19 +145,21 @@ def data_folder() -> Path:
 def plan(name: str, scale: Scale, out: Path) -> Plan:
     """The comparison of a panel, with images spread evenly over its file."""
     panel = PANELS[name]
-    source = data_folder() / panel.images
-    if not source.is_file():
-        raise ValueError(f"{source} does not exist; {name} needs it: set TOMOPILOT_DATA to the data sets")
-    have, number = count_images(f"{source}::all"), min(scale.images, panel.number)
-    number = min(number, have)
-    chosen = sorted({i * have // number for i in range(number)})
+    source, learned = (str(data_folder() / images) for images in (panel.images, panel.learned))
+    for needed in (source.partition("::")[0], learned.partition("::")[0]):
+        if not os.path.exists(needed):
+            raise ValueError(f"{needed} does not exist; {name} needs it: set TOMOPILOT_DATA to the data sets")
+    have = image_numbers(source)
+    number = min(scale.images, panel.number, len(have))
+    chosen = [have[i * len(have) // number] for i in range(number)]
     budget = min(scale.budget, panel.budget)
     own = {
         model: f"replay:{out / 'chip'}::{_named(PANELS['chip'], model)}+variance"
         for model in ("auto", "bootstrap")
     }
+    own["population"] = f'population(slices="{learned}")'
     return plan_of(
-        [f"{source}::{','.join(map(str, chosen))}"],
+        [f"{source.partition('::')[0]}::{','.join(map(str, chosen))}"],
         priors=scale.priors or [panel.prior], posteriors=panel.posteriors,
         policies=[policy.format(**own) for policy in panel.policies], budget=budget, count=scale.count,
         at=(*(n for n in COUNTS if n < budget), budget), device=scale.device, seed=scale.seed,

@@ -25,8 +25,8 @@ ORDER = (
 Images = Annotated[
     list[str] | None,
     typer.Argument(
-        help="FILE, FILE::12, FILE::0-29, FILE::5,65, FILE::all or phantom:chip::SEED (also disc); "
-        "defect:FILE::12 paints a defect, volume:FILE::0-63 is one volume of 64 slices."
+        help="FILE, FILE::12, FILE::0-29, FILE::0-90:3, FILE::5,65, FILE::all or phantom:chip::SEED (also "
+        "disc); defect:FILE::12 paints a defect, volume:FILE::0-63 is one volume of 64 slices."
     ),
 ]
 Replay = Annotated[

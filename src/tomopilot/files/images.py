@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ VOLUME = "volume:"  # before any spec: its images as the slices of one volume, s
 PHANTOM = 128  # pixels along a side where none are said
 MOST = 10**5  # images that are chosen at once
 MANY = 16  # images; more are scanned only where they were chosen
+ITEM = r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([1-9][0-9]{0,8}))?)?"  # of a choice: 12, 0-29 or 0-90:3
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ class NamedImage:
 def read_images(spec: str) -> list[NamedImage]:
     """The images of a file, a folder or `phantom:NAME`: all of them, or those chosen after `::`.
 
-    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::5,65,125` these three, `FILE::all` all. A file is
-    known by its content. A folder is a zarr store, or the slices of one volume in DICOM or TIFF files.
+    `FILE::12` is image 12, `FILE::0-29` are thirty, `FILE::0-90:3` every third of them, `FILE::5,65,125`
+    these three, `FILE::all` all. A file is known by its content. A folder is a zarr store, or the slices of
+    one volume in DICOM or TIFF files.
     `FILE.h5:/path` names a data set, `FILE.npz:/name` an array, `STORE.zarr:/path` an array, `FOLDER:/2` the
     second DICOM series; the images of a phantom are its seeds, and `phantom:NAME@512` has 512 pixels along
     each side. `defect:` before all this paints a void with a bright rim into each image.
@@ -206,23 +209,28 @@ def _phantom(name: str, pick: Pick) -> Pages:
 
 
 def picker(chosen: str | None) -> Pick:
-    """Translates `0-3,7` into a function of the number of images, which checks the bounds."""
+    """Translates `0-3,7` or `0-90:3` into a function of the number of images, which checks the bounds.
+
+    >>> picker("0-8:3,20")(21)
+    [0, 3, 6, 20]
+    """
     items = [] if chosen in (None, "all") else chosen.split(",")
-    matches = [re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", item.strip()) for item in items]
-    bounds = [(int(match[1]), int(match[2] or match[1])) for match in matches if match]
-    if len(bounds) < len(items) or any(first > last for first, last in bounds):
+    matches = [re.fullmatch(ITEM, item.strip()) for item in items]
+    ranges = [range(int(m[1]), int(m[2] or m[1]) + 1, int(m[3] or 1)) for m in matches if m]
+    if len(ranges) < len(items) or not all(ranges):
         raise InputFileError(
-            f"the selection ::{chosen} is not understood; expected ::12, ::0-29, ::5,65,125 or ::all"
+            f"the selection ::{chosen} is not understood; expected ::12, ::0-29, ::0-90:3, ::5,65,125 or "
+            "::all"
         )
 
     def pick(count: int) -> list[int]:
-        last = max((last for _, last in bounds), default=0)
-        if last >= count and bounds:
+        last = max((numbers[-1] for numbers in ranges), default=0)
+        if last >= count and ranges:
             raise InputFileError(f"image {last} was asked for, but there are {count}, counted from 0")
-        chosen_now = sum(last + 1 - first for first, last in bounds) or count
+        chosen_now = sum(map(len, ranges)) or count
         if chosen_now > MOST:
             raise InputFileError(f"{chosen_now} images were asked for; at most {MOST} are read: choose fewer")
-        return [i for first, last in bounds for i in range(first, last + 1)] or list(range(count))
+        return [*chain(*ranges)] or list(range(count))
 
     return pick
 

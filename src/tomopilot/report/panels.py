@@ -70,6 +70,35 @@ def styles(methods: Methods) -> dict[str, Look]:
 
 
 @picture
+def spent(found: Mapping[str, tuple[Methods, Mapping[str, tuple[float, float]]]]) -> "Figure":
+    """Measurements against seconds of computing, a panel for each comparison; best is low and left.
+
+    found: by title, the methods, and (measurements, seconds) of each
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    known = {name: method for methods, _ in found.values() for name, method in methods.items()}
+    shown, drawn = styles(known), {}
+    figure = Figure(figsize=(3.3 * len(found) + 1.6, 3.0))
+    grid = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, (title, (_, points)) in zip(grid, found.items(), strict=True):
+        for name, (measurements, seconds) in points.items():
+            look = shown[name]
+            filled = "white" if look.dash != "-" else look.colour
+            (drawn[name],) = axes.plot(
+                seconds, measurements, color=look.colour, marker=look.marker, ls="", markerfacecolor=filled
+            )
+        axes.set(title=plain(title), xlabel="seconds of computing", xscale="log", ylim=(0, None))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    grid[0].set_ylabel("measurements")
+    figure.legend(drawn.values(), map(plain, drawn), loc="outside right upper")
+    return figure
+
+
+@picture
 def bars(panels: Mapping[str, Mapping[str, tuple[float, float | None]]], label: str) -> "Figure":
     """One bar a method, with two standard errors, on a logarithmic scale.
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -89,8 +90,10 @@ def method_label(method: dict, with_prior: bool = False) -> str:
     'soft + variance'
     >>> method_label({"posterior": "soft", "policy": "replay:runs/chip/summary.json::tv+uniform"})
     'soft + angles of tv+uniform'
+    >>> method_label({"posterior": "soft", "policy": 'population(slices="/data/chip.npz::0-99")'})
+    'soft + population(slices="chip.npz::0-99")'
     """
-    policy = method["policy"]
+    policy = re.sub('"[^"]*/', '"', method["policy"])
     if policy.startswith("replay:"):
         source, _, other = policy.removeprefix("replay:").partition("::")
         policy = f"angles of {other or Path(source).name}"
