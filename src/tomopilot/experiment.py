@@ -8,8 +8,9 @@ from operator import index
 import torch
 from torch import Tensor
 
+from tomopilot.design.disagreement import in_numbers
 from tomopilot.design.policy import OLDEST, Choice, Policy
-from tomopilot.design.trust import Raised, Watch, relative_noise, surprise
+from tomopilot.design.trust import Raised, Watch, deviations, relative_noise, surprise
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
@@ -221,8 +222,13 @@ class Experiment:
         noise, values = noise or self.noise, numbers(values).to(self.operator.device)
         check_measured(self.operator, design, values, noise, setting)
         reached = self.operator.settings[design] if setting is None else numbers(setting)
-        noisy = relative_noise(values, noise.precision(values))
-        return Told(design, reached.tolist(), self._surprise(reached, values, noise), self._moves(), noisy)
+        precision, predicted = noise.precision(values), self._predicted(reached)
+        found = None if predicted is None else surprise(predicted, values, precision)
+        apart = None if predicted is None else deviations(predicted, values, precision)
+        return Told(
+            design, reached.tolist(), found, self._moves(), relative_noise(values, precision),
+            None if apart is None else in_numbers(apart),
+        )  # fmt: skip
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
@@ -262,13 +268,12 @@ class Experiment:
         moves = None if latest is None or latest.moves is None else latest.moves.tolist()
         return moves if moves != next((one.moves for one in reversed(self.told) if one.moves), None) else None
 
-    def _surprise(self, reached: Tensor, values: Tensor, noise: Noise) -> float | None:
-        """How far off the prediction of the latest samples was."""
+    def _predicted(self, reached: Tensor) -> Tensor | None:
+        """What the latest samples say of a measurement at a setting."""
         if (latest := self._latest()) is None:
             return None
         with torch.no_grad():
-            predicted = self.operator.at(reached[None]).forward(latest.images)[:, 0]
-        return surprise(predicted, values, noise.precision(values))
+            return self.operator.at(reached[None]).forward(latest.images)[:, 0]
 
 
 def check_measured(

@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from tomopilot.design.trust import Alarm, Raised, Strangeness, Trust, Watch, relative_noise, surprise
+from tomopilot.design.trust import (
+    Alarm,
+    Raised,
+    Strangeness,
+    Trust,
+    Watch,
+    deviations,
+    relative_noise,
+    surprise,
+)
 from tomopilot.records import Told
 
 BINS = 200
@@ -44,6 +53,7 @@ def test_surprise_of_blocks_and_by_hand():
 
 def test_one_sample_knows_no_spread():
     assert surprise(torch.zeros(1, BINS), torch.ones(BINS), torch.ones(BINS)) is None
+    assert deviations(torch.zeros(1, BINS), torch.ones(BINS), torch.ones(BINS)) is None
 
 
 ALARM = Alarm(drift=0.25, threshold=2.0)

@@ -1,13 +1,41 @@
-"""Where the data ask for another image than the estimate: a picture of what the prior would not believe."""
+"""Where the data ask for another image: pictures of what the prior would not believe."""
+
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from tomopilot.records import Data, Observation
+from tomopilot.measure.operator import Operator
+from tomopilot.records import Data, Observation, Told
 
 PROBES = 64  # draws of noise that the scale is estimated from, to 9 %
 AT_ONCE = 8
+FAR = 3.0  # deviations that count in full; of those beyond, no more
+
+
+def unpredicted(
+    operator: Operator, told: Sequence[Told], *, rng: torch.Generator
+) -> Float[Tensor, "*image"] | None:
+    """What measurements had that the samples did not predict, back-projected, in units of noise alone.
+
+    Positive where they had more. The samples had not seen them, so nothing was fitted away. None where
+    nothing was predicted.
+    """
+    judged = [one for one in told if one.deviations is not None]
+    if not judged:
+        return None
+    settings = torch.tensor([one.setting for one in judged]).to(operator.settings)
+    measured = operator.at(settings)
+    apart = from_numbers([one.deviations for one in judged], operator)
+    apart = apart * (FAR / apart.abs().clamp(min=FAR))
+    if apart.is_complex():  # its two parts share the variance
+        apart = apart * 2**0.5
+
+    def noise() -> Tensor:
+        return measured.adjoint(_normal((AT_ONCE, *apart.shape), apart, rng) * (apart != 0))
+
+    return _over_noise(measured.adjoint(apart[None])[0], noise)
 
 
 def disagreement(
@@ -20,20 +48,42 @@ def disagreement(
     """
     if not len(data):
         return torch.zeros_like(image)
-    asked = -data.gradient(image[None])[0]
-    spread = torch.zeros_like(image, dtype=torch.float64)
+
+    def noise() -> Tensor:
+        return torch.stack([_back_projected_noise(part, rng) for part in data.observations]).sum(0)
+
+    return _over_noise(-data.gradient(image[None])[0], noise)
+
+
+def in_numbers(values: Inexact[Tensor, "*block"]) -> list:
+    """Values as a record keeps them, to three digits after the point; complex ones as two reals."""
+    real = torch.view_as_real(values) if values.is_complex() else values
+    return real.double().round(decimals=3).tolist()
+
+
+def from_numbers(values: list, operator: Operator) -> Inexact[Tensor, "m *block"]:
+    """The inverse of `in_numbers`, of several blocks."""
+    real = torch.tensor(values).to(operator.settings.device)
+    return torch.view_as_complex(real) if operator.complex_values else real
+
+
+def _over_noise(asked: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+    spread = torch.zeros_like(asked, dtype=torch.float64)
     for _ in range(PROBES // AT_ONCE):
-        noise = torch.zeros(AT_ONCE, *image.shape).to(image)
-        for part in data.observations:
-            noise += _back_projected_noise(part, AT_ONCE, rng)
-        spread += noise.double().square().sum(0)
-    return asked / (spread / PROBES).sqrt().clamp(min=1e-12).to(image)
+        spread += noise().double().square().sum(0)
+    return asked / (spread / PROBES).sqrt().clamp(min=1e-12).to(asked)
 
 
-def _back_projected_noise(part: Observation, count: int, rng: torch.Generator) -> Tensor:
+def _back_projected_noise(part: Observation, rng: torch.Generator) -> Tensor:
     """A^T W e of noise e of variance 1 / W, in each real number."""
-    shape, weight = (count, *part.values.shape), part.weight
+    return part.operator.adjoint(
+        part.weight.sqrt() * _normal((AT_ONCE, *part.values.shape), part.values, rng)
+    )
+
+
+def _normal(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
+    """Standard normal numbers, complex ones in each part, where and as `like` is."""
     noise = torch.randn(shape, generator=rng)
-    if part.values.is_complex():
+    if like.is_complex():
         noise = torch.complex(noise, torch.randn(shape, generator=rng))
-    return part.operator.adjoint(weight.sqrt() * noise.to(weight.device))
+    return noise.to(like.device)

@@ -19,18 +19,27 @@ def surprise(
 ) -> float | None:
     """Squared error of the samples' mean prediction over the error predicted by spread and noise.
 
-    About 1 where the prior holds. Both are averaged over the block first, because the variance of a few
-    samples is too uncertain a denominator for any single detector bin. None for a single sample, whose
-    spread is unknown, and where no value of the block is to be trusted (precision 0).
+    About 1 where the prior holds. None for a single sample, whose spread is unknown, and where no value of
+    the block is to be trusted (precision 0).
+    """
+    apart = deviations(predicted, values, precision)
+    return None if apart is None else apart[(precision > 0).expand(values.shape)].abs().square().mean().item()
+
+
+def deviations(
+    predicted: Inexact[Tensor, "k *block"], values: Inexact[Tensor, "*block"], precision: Tensor
+) -> Inexact[Tensor, "*block"] | None:
+    """How far each value is from the samples' mean prediction, over the error predicted by spread and noise.
+
+    That error is averaged over the block, because the variance of a few samples is too uncertain a
+    denominator for any single detector bin. 0 where the precision is 0. None where `surprise`, their mean
+    square, is.
     """
     k, used = len(predicted), (precision > 0).expand(values.shape)
     if k < 2 or not bool(used.any()):
         return None
-    error = (values - predicted.mean(0)).abs().square()
-    expected = (1 + 1 / k) * predicted.var(0) + 1 / precision
-    if bool(used.all()):
-        return (error.mean() / expected.mean()).item()
-    return (error[used].mean() / expected[used].mean()).item()
+    expected = ((1 + 1 / k) * predicted.var(0) + 1 / precision)[used].mean()
+    return ((values - predicted.mean(0)) / expected.sqrt()).masked_fill(~used, 0)
 
 
 def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:

@@ -135,7 +135,8 @@ def _of_slice(seen: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
 
 
 def _pictures(name: str, truth: Tensor, seen: Mapping[str, Tensor], bare: str) -> Pictures:
-    by_prior = seen.get("by_prior")
+    by_prior, missed = seen.get("by_prior"), seen.get("unpredicted")
+    against = "estimate" if by_prior is None else "prior"
     return Pictures(
         name,
         truth.numpy(),
@@ -144,5 +145,6 @@ def _pictures(name: str, truth: Tensor, seen: Mapping[str, Tensor], bare: str) -
         seen["images"].numpy(),
         None if by_prior is None else by_prior.numpy(),
         bare,
-        seen["disagreement"].numpy(),
+        (seen["disagreement"] if missed is None else missed).numpy(),
+        against if missed is None else "predictions",
     )

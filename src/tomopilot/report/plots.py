@@ -51,7 +51,8 @@ class Pictures:
     uncertainty: h x w, sample standard deviation
     samples: k x h x w
     by_prior: h x w, where an alarm was raised and the estimate is by `bare` instead
-    disagreement: h x w, see `design.disagreement`; of `by_prior`, if that is there
+    disagreement: h x w, see `design.disagreement`
+    against: what the data disagree with: the samples' predictions, the estimate, or the prior's one
     slices: where this is the middle slice of a volume, those it was scanned by
     """
 
@@ -63,6 +64,7 @@ class Pictures:
     by_prior: np.ndarray | None = None
     bare: str = ""
     disagreement: np.ndarray | None = None
+    against: str = "estimate"
     slices: "tuple[Pictures, ...]" = ()
     beside: tuple[str, str] = (
         "Truth",
@@ -130,7 +132,7 @@ def picture(draw: "Callable[P, Figure]") -> Callable[P, bytes]:
 
 @picture
 def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "Figure":
-    """Truth, estimate, error, uncertainty, what the data say against the estimate, and up to four samples.
+    """Truth, estimate, error, uncertainty, where data and prior argue, and up to four samples.
 
     span: intensities shown as black and white; by default those of the truth, or of the estimate
     """
@@ -150,8 +152,7 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
     if np.isfinite(pictures.uncertainty).any():  # one sample has none
         tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
     if pictures.disagreement is not None:
-        what = "estimate" if by_prior is None else "prior"
-        tiles += [(f"Data against {what} (noise: 1)", pictures.disagreement, "signed")]
+        tiles += [(f"Data against {pictures.against} (noise: 1)", pictures.disagreement, "signed")]
     if len(pictures.samples) > 1:  # else it is the estimate
         tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
 

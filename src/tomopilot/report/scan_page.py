@@ -26,8 +26,9 @@ SURPRISE = (
     "from spread and noise; about 1 where the prior holds.</p>"
 )
 AGAINST = (
-    "Data against estimate: the residual, weighted and back-projected, in units of what noise does: "
-    "red where the data ask for more than the estimate has, blue where for less."
+    "Data against predictions: what measurements had that the samples before them did not predict, "
+    "back-projected, in units of what noise does: red where they had more, blue where less. A defect that "
+    "the prior does not know is mostly among the strongest spots. Data against estimate: its residual."
 )
 SHOWN = 8  # images with full panels; the table has them all
 COLUMNS = {  # of the table of steps: key -> heading, format

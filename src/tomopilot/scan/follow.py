@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from tomopilot.design.disagreement import disagreement
+from tomopilot.design.disagreement import disagreement, unpredicted
 from tomopilot.experiment import Experiment
 from tomopilot.files.archive import Archive
 from tomopilot.randomness import stream
@@ -47,9 +47,10 @@ def shown_halfway(plan: Plan) -> list[Scan]:
 
 
 def final(experiment: Experiment) -> dict[str, Tensor]:
-    """The last estimate, its samples, and what the data say against it.
+    """The last estimate, its samples, and where the data argue with what the samples had predicted.
 
-    After an alarm also the estimate by the prior, and what the data say against that one.
+    After an alarm also the estimate by the prior. Where nothing was predicted, what the data say against the
+    estimate, of both the one by the prior.
     """
     draws = experiment.draws()
     found = {"images": draws.images, "guess": draws.guess}
@@ -58,4 +59,6 @@ def final(experiment: Experiment) -> dict[str, Tensor]:
         draws = experiment.posterior.sample(experiment.data, experiment.count, rng=rng)
         found["by_prior"] = draws.guess
     rng = stream(experiment.seed, "disagreement")
+    if (missed := unpredicted(experiment.operator, experiment.told, rng=rng)) is not None:
+        return found | {"unpredicted": missed}
     return found | {"disagreement": disagreement(experiment.data, draws.guess, rng=rng)}

@@ -47,6 +47,7 @@ class Judge:
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
             "expected_rmse": None, "surprise": told.surprise, "moves": told.moves,
+            "deviations": told.deviations,
             "alarm": raised and raised.at, "alarm_by": raised and raised.by,
         }  # fmt: skip
         if plan.judges(step.count) or step.next is None:

@@ -130,7 +130,7 @@ class Recorded:
             if tensors:  # where designs are chosen several at a time, these may not be the last
                 self.experiment.take(self.experiment.snapshot, fold(tensors))
         told = [
-            replace(one, surprise=row["surprise"], moves=row["moves"])
+            replace(one, **{name: row.get(name) for name in ("surprise", "moves", "deviations")})
             for one, row in zip(self.experiment.told, self.rows, strict=True)
         ]
         self.experiment.recall(told, None)
