@@ -82,7 +82,9 @@ def go_on(recorded, truth, until):
 def keep(recorded):
     told = recorded.experiment.told[-1]
     count = recorded.experiment.count_told
-    recorded.keep({"count": count, "surprise": told.surprise, "moves": told.moves})
+    recorded.keep(
+        {"count": count, "surprise": told.surprise, "moves": told.moves, "deviations": told.deviations}
+    )
 
 
 def test_a_batch_is_resumed_wherever_it_was_stopped(tmp_path):
