@@ -152,7 +152,7 @@ def reconstruction(pictures: Pictures, span: Sequence[float] | None = None) -> "
     if np.isfinite(pictures.uncertainty).any():  # one sample has none
         tiles += [("Uncertainty (standard deviation)", pictures.uncertainty, "heat")]
     if pictures.disagreement is not None:
-        tiles += [(f"Data against {pictures.against} (noise: 1)", pictures.disagreement, "signed")]
+        tiles += [(f"Data against {pictures.against}", pictures.disagreement, "signed")]
     if len(pictures.samples) > 1:  # else it is the estimate
         tiles += [(f"Sample {i + 1}", sample, "grey") for i, sample in enumerate(pictures.samples[:4])]
 
