@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,21 @@ def test_a_scan_of_rows(scanned):
     assert all(value is not None for value in image["psnr"] + image["ssim"] + image["spread"])
     page = (scanned / "report.html").read_text()
     assert "Row" in page and "Chosen rows" in page and "Angle" not in page
+
+
+def test_after_an_alarm_rows_are_taken_from_low_to_high(call, brain, pictures, tmp_path):
+    """The best order without samples; and no alarm judges the first four rows, for which none was fitted."""
+    wary, out = shutil.copytree(brain, tmp_path / "wary"), tmp_path / "run"
+    card = json.loads((wary / "card.json").read_text())
+    card["trust"] = {"alarm": {"scout-inpaint": {"drift": -20.0, "threshold": 0.0}}}
+    (wary / "card.json").write_text(json.dumps(card))
+    words = ("--prior", wary, "--out", out, *SHORT, "--budget", 9, "--start", 2)
+    outcome = call("simulate", f"{pictures}::0", *words)
+    assert outcome.status == 0 and "from there, rows were taken from low to high" in outcome.err, outcome
+    (image,) = json.loads((out / "summary.json").read_text())["images"]
+    assert image["alarm"] == 5
+    low_to_high = [row for row in centre_order(32) if row not in image["designs"][:5]]
+    assert image["designs"][5:] == low_to_high[:4]
 
 
 def test_the_file_holds_kspace_and_complex_images(scanned, pictures):

@@ -377,6 +377,7 @@ def test_workers_give_the_same_numbers(command):
     assert numbers_of(one) == numbers_of(two)
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
     """A card that knows other moves: the first samples that were taken up again are strange."""
     wary = shutil.copytree(tiny, tmp_path / "strange")
@@ -396,6 +397,7 @@ def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
     assert "the prior moves the samples" in (out / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     """Twice the spread, as its card says; and an alarm that rings at once: no more samples from there."""
     wary = shutil.copytree(tiny, tmp_path / "wary")

@@ -213,6 +213,7 @@ def test_what_is_for_volumes_only_or_never(call, pictures, tmp_path):
     assert outcome.status == 2 and "calibration is of single images; leave volume: out" in outcome.err
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_after_an_alarm_no_slice_is_made_by_the_prior(call, scanned, tiny, pictures, tmp_path):
     """All slices as total variation reconstructs them from the same projections; said in the report."""
     wary, out = shutil.copytree(tiny, tmp_path / "wary"), tmp_path / "run"

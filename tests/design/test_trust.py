@@ -186,4 +186,4 @@ def test_nothing_is_judged_while_a_scan_is_opened():
     assert Watch(ALARM)(scan).at == 2 and Watch(ALARM, since=2)(scan).at == 4
     assert Watch(strange=STRANGE, since=2).seen(told(LOUD, FAR))[:2] == [None, None]
     card = {"trust": {"alarm": {"scout": {"drift": 0.2, "threshold": 1}}}}
-    assert Trust.from_card(card).watch("scout", since=4).since == 4
+    assert Trust.from_card(card).watch("scout").since == 4

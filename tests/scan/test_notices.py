@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tomopilot.measure.kind import ROW
 from tomopilot.scan.notices import Look, after, before, doubts, stopped, usual_prior
 from tomopilot.scan.parts import Method
 from tomopilot.scan.plan import Plan
@@ -90,11 +91,11 @@ def test_what_watches_over_a_scan_is_said(tmp_path, trust, said):
 def test_alarms_are_said_afterwards_with_what_they_changed():
     quiet = {"image": "a", "alarm": None, "alarm_by": None}
     loud = {"image": "b", "alarm": 7, "alarm_by": "surprise", "designs": [*range(9)]}
-    (line,) = after([quiet, loud | {"policy": "variance(batch=2)"}], "row")
-    assert line.startswith("ALARM in b at measurement 7") and "rows were taken in uniform order" in line
+    (line,) = after([quiet, loud | {"policy": "variance(batch=2)"}], ROW.words)
+    assert line.startswith("ALARM in b at measurement 7") and "rows were taken from low to high" in line
     assert line.endswith("the estimate is without the prior")
     for nothing in ({"designs": [*range(7)], "policy": "variance"}, {"policy": "low-to-high"}):
-        (line,) = after([loud | nothing], "row")
+        (line,) = after([loud | nothing], ROW.words)
         assert line.startswith("ALARM in b at measurement 7") and "were taken" not in line
 
 

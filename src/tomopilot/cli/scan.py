@@ -182,6 +182,6 @@ def _carry_out(out: Path, pool: "Executor | None", as_json: bool) -> None:
         table_of_steps(rows)
     else:
         table_of_methods(summary["methods"], len(plan.images))
-    for line in after(summary["images"], summary["kind"]["noun"]):
+    for line in after(summary["images"], summary["kind"]):
         typer.echo(line, err=True)
     typer.echo(f"report: {out / 'report.html'}", err=as_json)

@@ -12,6 +12,7 @@ from torch import Tensor
 from tomopilot.records import Told
 
 WIDER = 1.5  # factor beyond the noise of a fit at which it still holds
+OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
 
 
 def surprise(
@@ -197,10 +198,10 @@ class Trust:
                 f"({type(error).__name__}: {error}); fit it again with `tomopilot bench ... --into`"
             ) from None
 
-    def watch(self, chooser: str, since: int = 0) -> Watch | None:
+    def watch(self, chooser: str) -> Watch | None:
         """The alarms over a scan that chooses by these samples."""
         alarm, (strange, strangeness) = self.alarms.get(chooser), self.strangeness.get(chooser, (None, None))
-        return Watch(alarm, strangeness, strange, since) if alarm or strange else None
+        return Watch(alarm, strangeness, strange, OPENED) if alarm or strange else None
 
 
 def _positive(value: Any) -> float:

@@ -23,7 +23,6 @@ from tomopilot.units import readable
 
 LIVE = "live"  # the name of what is scanned, in plans
 MOST = 2**15  # rows or columns
-OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
 FALLBACKS = ("golden", "uniform")  # rules that need no samples
 FLATS = "flats"  # as noise: photons are counted by how flat fields differ
 UNCOUNTED = 1e4  # photons a bin that are taken where too few flats say it
@@ -191,7 +190,6 @@ class Setup:
         if prior := prior_of(scan.method, plan.device):
             prior.check_shape(operator.image_shape[-2:])
         if not isinstance(operator, Stack):
-            return assemble(plan, scan, operator, noise, since=OPENED), None
+            return assemble(plan, scan, operator, noise), None
         scouts = Scouts(operator, over_height(self.scouts, self.rows))
-        parts = assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers, since=OPENED)
-        return parts, scouts
+        return assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers), scouts

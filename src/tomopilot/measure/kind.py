@@ -27,6 +27,7 @@ class Kind:
     noun: str  # of its setting
     unit: str  # of the setting, as it is shown
     period: float | None = None  # settings this far apart read the same; None: settings on a line
+    fixed: str = "in a fixed order"  # how settings are taken that nothing chooses
     picture: Callable[[Tensor], Tensor] = (
         as_it_is  # real images (*b, h, w) of reconstructed ones (*b, *image)
     )
@@ -39,11 +40,11 @@ class Kind:
     @property
     def words(self) -> dict[str, Any]:
         """What a summary says about it."""
-        return {"name": self.name, "noun": self.noun, "unit": self.unit, "period": self.period}
+        return {name: getattr(self, name) for name in ("name", "noun", "unit", "period", "fixed")}
 
 
 SETTING = Kind("measurement", "setting", "setting")
-PROJECTION = Kind("projection", "angle", "degrees", period=180.0)
+PROJECTION = Kind("projection", "angle", "degrees", period=180.0, fixed="in uniform order")
 FULL_TURN = replace(PROJECTION, period=360.0)  # opposite angles of a divergent beam see other lines
 PRESCAN = Kind("pre-scan", "pre-scan", "pre-scan")
-ROW = Kind("k-space row", "row", "row", picture=magnitude)
+ROW = Kind("k-space row", "row", "row", fixed="from low to high", picture=magnitude)

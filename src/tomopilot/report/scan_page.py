@@ -207,11 +207,11 @@ def split(image: dict) -> str:
 def alarm(image: dict, kind: dict, pictures: Pictures) -> str:
     if (at := image.get("alarm")) is None:
         return ""
-    uniform = f"{kind['noun']}s were taken in uniform order and " if retreated(image) else ""
+    fixed = f"{kind['noun']}s were taken {kind['fixed']} and " if retreated(image) else ""
     seen = any(one.by_prior is not None for one in (pictures, *pictures.slices))
     beside = "; what the prior makes of the same data is shown beside it" if seen else ""
     text = (
         f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
-        f"{uniform}the estimate was made without the prior{beside}."
+        f"{fixed}the estimate was made without the prior{beside}."
     )
     return f'<p class="alarm">{text}</p>'

@@ -102,7 +102,6 @@ def assemble(
     known: Data | None = None,
     truth: Tensor | None = None,
     slices: Sequence[int] = (),
-    since: int = 0,
 ) -> Parts:
     """The parts of a scan of whatever `operator` measures.
 
@@ -110,7 +109,6 @@ def assemble(
     known: what was measured before the scan
     truth: what is scanned, where it is known; see `policy`
     slices: the numbers of those of a volume that it measures
-    since: measurements before which no alarm judges
     """
     method = scan.method
     prior = prior_of(method, plan.device)
@@ -124,7 +122,7 @@ def assemble(
     estimator, alike = watched(method.estimator), method.chooser == method.estimator
     chooser = estimator if alike else watched(method.chooser)
     bare = watched(family(plan.operator).bare) if entry(method.estimator).needs_prior else estimator
-    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, since)
+    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, truth)
     guard = _guard(plan, scan, operator, alarm, chosen, bare)
@@ -150,11 +148,12 @@ def _peak(plan: Plan, prior: Prior | None, span: float) -> float:
 def _guard(
     plan: Plan, scan: Scan, operator: Operator, alarm: Watch | None, chosen: Policy, bare: Posterior
 ) -> Guard | None:
-    """Uniform order instead of choices by samples; None for the oracle, which follows the truth."""
+    """The best fixed order instead of choices by samples; None for the oracle, which follows the truth."""
     if alarm is None or rule(scan.method.policy) == ORACLE:
         return None
-    uniform = family(plan.operator).orders["uniform"](operator, plan.seed, 0, plan.budget)
-    return Guard(alarm, InOrder(uniform) if scan.method.adaptive else chosen, bare)
+    usual = family(plan.operator)
+    order = usual.orders[usual.order](operator, plan.seed, 0, plan.budget)
+    return Guard(alarm, InOrder(order) if scan.method.adaptive else chosen, bare)
 
 
 def _check_moves(chooser: Posterior, alarm: Watch | None, prior: str | None) -> None:

@@ -134,11 +134,11 @@ def watching(prior: str, chooser: str) -> str:
     )
 
 
-def after(images: list[dict[str, Any]], noun: str) -> list[str]:
+def after(images: list[dict[str, Any]], kind: dict[str, Any]) -> list[str]:
     """The alarms of finished scans, and what they changed."""
     return [
         f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}"
-        + (f"; from there, {noun}s were taken in uniform order" if retreated(image) else "")
+        + (f"; from there, {kind['noun']}s were taken {kind['fixed']}" if retreated(image) else "")
         + "; the estimate is without the prior"
         for image in images
         if image["alarm"]
