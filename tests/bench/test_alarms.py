@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,8 +39,9 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
 
 
 def watch_of(trust):
-    """What a card with this `trust` has watch over a scan that `scout` chooses for."""
-    return Trust.from_card({"trust": trust}).watch("scout")
+    """What a card with this `trust` has watch over a scan that `scout` chooses for, from the first on."""
+    watch = Trust.from_card({"trust": trust}).watch("scout")
+    return watch and replace(watch, since=0)
 
 
 @pytest.fixture

@@ -76,13 +76,17 @@ def test_a_scan_of_rows(scanned):
 
 
 def test_after_an_alarm_rows_are_taken_from_low_to_high(call, brain, pictures, tmp_path):
-    """The best order without samples; and no alarm judges the first four rows, for which none was fitted."""
+    """The best order without samples. Scans that fewer rows open than it was fitted on have no alarm."""
     wary, out = shutil.copytree(brain, tmp_path / "wary"), tmp_path / "run"
     card = json.loads((wary / "card.json").read_text())
     card["trust"] = {"alarm": {"scout-inpaint": {"drift": -20.0, "threshold": 0.0}}}
     (wary / "card.json").write_text(json.dumps(card))
-    words = ("--prior", wary, "--out", out, *SHORT, "--budget", 9, "--start", 2)
-    outcome = call("simulate", f"{pictures}::0", *words)
+    words = ("--prior", wary, *SHORT, "--budget", 9)
+    outcome = call("simulate", f"{pictures}::0", "--start", 2, "--out", tmp_path / "soon", *words)
+    assert outcome.status == 0 and "none watches over one of --start 2" in outcome.err, outcome
+    (image,) = json.loads((tmp_path / "soon" / "summary.json").read_text())["images"]
+    assert image["alarm"] is None
+    outcome = call("simulate", f"{pictures}::0", "--out", out, *words)
     assert outcome.status == 0 and "from there, rows were taken from low to high" in outcome.err, outcome
     (image,) = json.loads((out / "summary.json").read_text())["images"]
     assert image["alarm"] == 5

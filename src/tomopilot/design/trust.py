@@ -198,8 +198,13 @@ class Trust:
                 f"({type(error).__name__}: {error}); fit it again with `tomopilot bench ... --into`"
             ) from None
 
-    def watch(self, chooser: str) -> Watch | None:
-        """The alarms over a scan that chooses by these samples."""
+    def watch(self, chooser: str, start: int = OPENED) -> Watch | None:
+        """The alarms over a scan that chooses by these samples, once `start` measurements have opened it.
+
+        None where none was fitted, or for scans that more measurements open: samples of fewer are strange.
+        """
+        if start < OPENED:
+            return None
         alarm, (strange, strangeness) = self.alarms.get(chooser), self.strangeness.get(chooser, (None, None))
         return Watch(alarm, strangeness, strange, OPENED) if alarm or strange else None
 

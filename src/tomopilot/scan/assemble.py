@@ -122,7 +122,7 @@ def assemble(
     estimator, alike = watched(method.estimator), method.chooser == method.estimator
     chooser = estimator if alike else watched(method.chooser)
     bare = watched(family(plan.operator).bare) if entry(method.estimator).needs_prior else estimator
-    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser)
+    peak, alarm = _peak(plan, prior, span), trust.watch(method.chooser, plan.start)
     _check_moves(chooser.posterior, alarm, scan.method.prior)
     chosen = policy(plan, scan, operator, truth)
     guard = _guard(plan, scan, operator, alarm, chosen, bare)

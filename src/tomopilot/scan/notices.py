@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tomopilot.design.trust import Trust
+from tomopilot.design.trust import OPENED, Trust
 from tomopilot.prior.checkpoint import SEALED, altered, folder_of, read_card
 from tomopilot.scan.parts import SCORES, Method, rule
 from tomopilot.scan.plan import Plan
@@ -109,11 +109,11 @@ def alarms(plan: Plan) -> list[str]:
     """For each prior and chooser of an adaptive scan: what would notice a foreign image."""
     adaptive = [method for method in plan.methods if method.adaptive and method.prior]
     known = dict.fromkeys((method.prior, method.chooser) for method in adaptive)
-    return [watching(str(prior), chooser) for prior, chooser in known]
+    return [watching(str(prior), chooser, plan.start) for prior, chooser in known]
 
 
-def watching(prior: str, chooser: str) -> str:
-    """Which alarms watch over scans that choose by these samples.
+def watching(prior: str, chooser: str, start: int = OPENED) -> str:
+    """Which alarms watch over scans that choose by these samples, once `start` measurements opened them.
 
     >>> watching("chip-128", "soft")
     'prior chip-128: no alarm was fitted for samples of soft, so a foreign image would not be noticed'
@@ -124,6 +124,11 @@ def watching(prior: str, chooser: str) -> str:
         return (
             f"prior {name}: no alarm was fitted for samples of {chooser}, so a foreign image would not be "
             "noticed"
+        )
+    if start < OPENED:
+        return (
+            f"prior {name}: its alarms were fitted for scans that {OPENED} measurements open, so none "
+            f"watches over one of --start {start}, and a foreign image would not be noticed"
         )
     if watch.strange is None:
         return f"prior {name}: an alarm watches for surprising measurements, none for strange samples"
