@@ -82,6 +82,16 @@ def test_alarm(left, pictures):
         assert surprises[:4] == [None] * 4 and min(surprises[4:]) > 0  # predicted once samples are drawn
 
 
+def test_scans_that_raise_the_alarm_are_counted_too(left, tiny, tmp_path):
+    """Beyond an alarm a scan has no samples; a study of them looks at all scans alike."""
+    wary = shutil.copytree(tiny, tmp_path / "wary")
+    card = json.loads((wary / "card.json").read_text())
+    card["trust"] = {"alarm": {"scout": {"drift": -20.0, "threshold": 0.0}}, "margin": {"scout:moments": 1.0}}
+    (wary / "card.json").write_text(json.dumps(card))
+    summary, rows, *_ = left("certain", "--at", "6,8,10", "--count", 2, prior=wary)
+    assert summary["scans"] == 2 and [row["count"] for row in rows] == 2 * ["6", "8"]
+
+
 def test_what_is_fitted_goes_into_the_card_and_is_applied(left, call, tiny, pictures, tmp_path):
     """Fitted factors make spread and error the same, an alarm and a margin are there for the next scan."""
     prior = shutil.copytree(tiny, tmp_path / "fitted")
