@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tomopilot.design.disagreement import in_numbers
 from tomopilot.design.policy import OLDEST, Choice, Policy
-from tomopilot.design.trust import Raised, Watch, deviations, relative_noise, surprise
+from tomopilot.design.trust import Raised, Watch, deviations, mean_square, relative_noise
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
@@ -223,11 +223,10 @@ class Experiment:
         check_measured(self.operator, design, values, noise, setting)
         reached = self.operator.settings[design] if setting is None else numbers(setting)
         precision, predicted = noise.precision(values), self._predicted(reached)
-        found = None if predicted is None else surprise(predicted, values, precision)
         apart = None if predicted is None else deviations(predicted, values, precision)
         return Told(
-            design, reached.tolist(), found, self._moves(), relative_noise(values, precision),
-            None if apart is None else in_numbers(apart),
+            design, reached.tolist(), mean_square(apart, precision), self._moves(),
+            relative_noise(values, precision), None if apart is None else in_numbers(apart),
         )  # fmt: skip
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:

@@ -23,8 +23,12 @@ def surprise(
     About 1 where the prior holds. None for a single sample, whose spread is unknown, and where no value of
     the block is to be trusted (precision 0).
     """
-    apart = deviations(predicted, values, precision)
-    return None if apart is None else apart[(precision > 0).expand(values.shape)].abs().square().mean().item()
+    return mean_square(deviations(predicted, values, precision), precision)
+
+
+def mean_square(apart: Inexact[Tensor, "*block"] | None, precision: Tensor) -> float | None:
+    """The surprise of deviations: the mean of their squares, where the precision is above 0."""
+    return None if apart is None else apart[(precision > 0).expand(apart.shape)].abs().square().mean().item()
 
 
 def deviations(
