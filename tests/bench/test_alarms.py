@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tomopilot.bench.alarms import fit, fit_all, fit_strangeness
+from tomopilot.bench.alarms import fit, fit_all, fit_strangeness, rung_by_others
 from tomopilot.design.trust import Alarm, Trust
 from tomopilot.records import Told
 
@@ -36,6 +36,19 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
     quiet, odd = [[None, 1.0, 2.0, 0.5, 1.5]] * 19, [[None, 50.0, 50.0, 50.0, 50.0]]
     alarm = fit([*quiet, *odd])
     assert [alarm(surprises) for surprises in quiet] == [None] * 19 and alarm(odd[0]) is not None
+
+
+def test_each_scan_is_judged_by_a_fit_to_the_others():
+    """The fit to all of them leaves the odd one quiet, or nearly; the others' does not know it."""
+    usual, odd = (
+        told(5 * [None] + 10 * [1.0, 2.0, 0.5], 35 * [None]),
+        told(5 * [None] + 30 * [9.0], 35 * [None]),
+    )
+    scans = [usual, odd, usual]
+    watch = watch_of({kind: {"scout": values} for kind, values in fit_all(scans).items()})
+    assert [watch(one) for one in scans] == [None] * 3
+    assert rung_by_others(scans) == [None, (6, "surprise"), None]
+    assert rung_by_others([usual]) == [None]
 
 
 def watch_of(trust):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from tomopilot.design.stopping import budget
-from tomopilot.design.trust import Alarm, Strangeness, Watch
+from tomopilot.design.trust import Alarm, Raised, Strangeness, Trust, Watch
 from tomopilot.experiment import run
 from tomopilot.records import Told
 from tomopilot.report.charts import alarms
@@ -80,6 +80,16 @@ def seen_by_others(scanned: Sequence[Sequence[Told]]) -> list[list[float | None]
             return None
         seen.append(Watch(strange=strange).seen(told))
     return seen
+
+
+def rung_by_others(scanned: Sequence[Sequence[Told]]) -> list[Raised | None]:
+    """The alarm of each scan by a fit to all others, as a new scan's: what a fit to few scans promises."""
+    rung: list[Raised | None] = []
+    for number, told in enumerate(scanned):
+        fitted = fit_all([*scanned[:number], *scanned[number + 1 :]])
+        watch = Trust.from_card({"trust": {kind: {"": values} for kind, values in fitted.items()}}).watch("")
+        rung.append(watch(told) if watch else None)
+    return rung
 
 
 def told_again(row: Row) -> list[Told]:
@@ -164,7 +174,10 @@ class Alarms:
                 "highest_peak": max((row["peak"] for row in own), default=None),
                 "highest_strangeness_peak": max((row["strangeness_peak"] for row in own), default=None),
             }
-        fitted = fit_all([told_again(row) for row in rows if not row["foreign"]])
+        scanned = [told_again(row) for row in rows if not row["foreign"]]
+        fitted = fit_all(scanned)
+        if len(scanned) > 1:
+            kinds["known"]["alarms_by_others"] = len([one for one in rung_by_others(scanned) if one])
         chooser = self.plan.methods[0].chooser
         series = {key: {row["image"]: row[key] for row in rows} for key in ("surprises", "strangeness")}
         noise = ",".join(self.noises) or self.plan.noise
