@@ -165,6 +165,11 @@ def test_panels_fill_while_a_scan_runs(service, browser):
         shows(page, "slice-shown", "2 of 2, row 1")
         page.click("#later")
         shows(page, "sample-shown", "2 of 4")
+        page.keyboard.press("u")
+        shows(page, "uncertainty-high", "times the noise")
+        assert page.get_attribute("#doubt", "aria-pressed") == "true" and painted(page, "uncertainty") > 10
+        page.click("#doubt")
+        shows(page, "doubt-shown", "Standard deviation")
         assert (page.get_attribute("body", "data-gaps"), page.get_attribute("body", "data-duplicates")) == (
             "0",
             "0",

@@ -109,6 +109,25 @@ def test_estimates_are_those_of_the_record(site):
         assert_array_equal(numbers(one), samples[3, 0])
 
 
+def test_what_no_sample_had_predicted(site):
+    """A bar across one detector row, from the third projection on: it is where the data had more."""
+    assert unpredicted(site, 0).status_code == 404
+    for _ in range(7):
+        one = site.live.suggest()
+        frame = CAMERA.frame(one.angle)
+        if site.live.held.experiment.told:
+            frame[1, 7:9] = frame[1, 7:9] * 0.5
+        assert site.live.tell(one.id, frame)["accepted"]
+    plain, barred = (numbers(unpredicted(site, row)) for row in (0, 1))
+    assert plain.shape == barred.shape == (16, 16)
+    assert barred[7:9, 7:9].mean() > 3 > plain[7:9, 7:9].mean()
+    assert unpredicted(site, 2).status_code == 404
+
+
+def unpredicted(site, row):
+    return site.http.get("/api/images/latest", params={"what": "unpredicted", "slice": row})
+
+
 def test_an_estimate_that_is_no_longer_kept(site):
     measure(site, 8)
     first = site.live.held.ledger.draws[0]["told"]

@@ -57,6 +57,7 @@ def test_a_scan_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path, setup, told
     with hold(tmp_path / "whole", setup) as live:
         open_beam(live)
         whole = drive(live)
+        expected = [told.deviations for told in live.held.experiment.told]
     with hold(tmp_path / "cut", setup) as live:
         open_beam(live)
         begun = drive(live, told)
@@ -66,6 +67,7 @@ def test_a_scan_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path, setup, told
         expose(live, waiting)
         rest = drive(live)
         surprises = live.held.experiment.surprises
+        assert [told.deviations for told in live.held.experiment.told] == expected
     found = [*begun, waiting, *rest]
     assert [one.design for one in found] == [one.design for one in whole]
     assert [one.gain for one in found] == [one.gain for one in whole]

@@ -30,11 +30,15 @@ def showing(viewer: Viewer, work: Work) -> APIRouter:
     @router.get("/api/images/{told}", response_class=Response, responses=BINARY)
     async def images(
         told: Annotated[str, InPath(pattern=r"^(latest|[0-9]{1,9})$")],
-        what: Literal["mean", "std", "sample"] = "mean",
+        what: Literal["mean", "std", "sample", "unpredicted"] = "mean",
         slice: Count = 0,
         sample: Count = 0,
     ) -> Response:
-        """A slice of the estimate after so many measurements: mean or std of the samples, or one of them."""
+        """A slice of the estimate after so many measurements: mean or std of the samples, or one of them.
+
+        Unpredicted: what the projections had that the samples before them did not predict, back-projected, in
+        standard deviations of noise alone.
+        """
         found = await work.slow(lambda: viewer.picture(told, what, slice, sample))
         return _numbers(found.values, {"X-Slices": found.slices, "X-Samples": found.samples})
 

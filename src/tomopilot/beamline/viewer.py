@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from tomopilot.beamline.raw_view import Raw, raw_view
+from tomopilot.design.disagreement import unpredicted
 from tomopilot.files.logbook import Event, Logbook, Wish
 from tomopilot.live.detector import Detector, Fields
 from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Ledger
-from tomopilot.live.record import ALIVE, open_record, read_setup, slot_of
-from tomopilot.measure.stack import over_height
+from tomopilot.live.record import ALIVE, deviations_of, open_record, read_setup, slot_of
+from tomopilot.measure.stack import Stack, over_height
+from tomopilot.randomness import stream
+from tomopilot.records import Told
 from tomopilot.scan.outputs import deviation
 
 LATE = 1.5  # seconds without a sign of life, after which a scan is not held by anybody
@@ -102,6 +105,8 @@ class Viewer:
 
     def picture(self, told: str, what: str, slice: int, sample: int) -> Picture:
         """A slice of the estimate after so many measurements, or of the latest; raises `Missing`."""
+        if what == "unpredicted":
+            return self._unpredicted(told, slice)
         images = self._images(told)
         images = images[:, None] if images.ndim == 3 else images
         samples, slices = images.shape[:2]
@@ -149,6 +154,28 @@ class Viewer:
                     raise Missing(f"the samples of {number} measurements are no longer kept; ask for latest")
                 self._held = {number: tensors["images"].to(torch.float32)}
             return self._held[number]
+
+    def _unpredicted(self, told: str, slice: int) -> Picture:
+        """What projections had that the samples before them did not predict, in units of noise alone."""
+        self.refresh()
+        operator = self.setup.operator()
+        single, slices = operator, len(self.about()["slices"])
+        if isinstance(operator, Stack):
+            single = operator.operator
+        if slice >= slices:
+            raise Missing(f"samples have {slices} slices, counted from 0")
+        with self._turn:
+            known = self.ledger.told[: None if told == LATEST else int(told)]
+        found = []
+        with self._looking:
+            for number, one in enumerate(known, 1):
+                if tensors := self._pictures.estimate(deviations_of(number), number):
+                    apart = tensors["deviations"].reshape(slices, -1)[slice].tolist()
+                    found.append(Told(one["design"], math.radians(one["angle"]), None, None, None, apart))
+        picture = unpredicted(single, found, rng=stream(self.setup.seed, "disagreement"))
+        if picture is None:
+            raise Missing("no projection was predicted by samples yet")
+        return Picture(picture.numpy().astype("<f4"), slices, 1)
 
     def _fields_before(self, number: int) -> Fields | None:
         """What was in use when an event came; the latest that was asked for is kept."""

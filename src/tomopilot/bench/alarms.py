@@ -169,6 +169,7 @@ class Alarms:
             kinds[kind] = {
                 "scans": len(own),
                 "alarms": len(delays),
+                "alarms_by_others": None,  # fits to the other known scans
                 "by_strangeness": sum(row["alarm_by"] == "strangeness" for row in own),
                 "median_delay": median(delays) if delays else None,  # predicted measurements until the alarm
                 "highest_peak": max((row["peak"] for row in own), default=None),

@@ -121,18 +121,18 @@ def single_specs(spec: str) -> list[str]:
     return [f"{source}::{name.rpartition('::')[2]}" if "::" in name else source for name in names]
 
 
-def without_folder(spec: str) -> str:
-    """A spec as it is shown.
+def without_folder(spec: str, but: int = 0) -> str:
+    """A spec as it is shown; `but` so many of its folders.
 
-    >>> without_folder("defect:/data/chip.npz::3")
-    'defect:chip.npz::3'
+    >>> without_folder("defect:/data/chip.npz::3"), without_folder("/data/chip/all.npz::3", but=1)
+    ('defect:chip.npz::3', 'chip/all.npz::3')
     """
     for prefix in (VOLUME, DEFECT):
         if spec.startswith(prefix):
-            return prefix + without_folder(spec.removeprefix(prefix))
+            return prefix + without_folder(spec.removeprefix(prefix), but)
     source, sign, chosen = spec.partition("::")
     path, part = split(source)
-    return f"{path.name}{':' if part else ''}{part}{sign}{chosen}"
+    return f"{Path(*path.parts[-1 - but :])}{':' if part else ''}{part}{sign}{chosen}"
 
 
 def check_chosen(spec: str) -> None:

@@ -62,3 +62,8 @@ def read_setup(book: Logbook) -> Setup:
 def slot_of(number: int) -> str:
     """The name in the record of one of the latest samples."""
     return f"{KEY} samples {number}"
+
+
+def deviations_of(number: int) -> str:
+    """The name in the record of the deviations of a projection from what was predicted of it."""
+    return f"{KEY} deviations {number}"

@@ -125,9 +125,12 @@ class Plan:
         return typed(Plan, text, "the plan")
 
     def label(self, spec: str) -> str:
-        """An image's name in tables: without its folder, where that is enough to tell it from the others."""
-        short = [without_folder(image) for image in self.images]
-        return without_folder(spec) if short.count(without_folder(spec)) == 1 else spec
+        """An image's name in tables: with as many of its folders as tell it from the others."""
+        for folders in range(spec.count("/")):
+            short = without_folder(spec, folders)
+            if [without_folder(image, folders) for image in self.images].count(short) == 1:
+                return short
+        return spec
 
     def named(self, scan: "Scan") -> str:
         """A scan, in a sentence."""

@@ -3,9 +3,10 @@
 import { $, label, text } from "./dom.js";
 import { Pictures, draw, range } from "./pictures.js";
 import { profile } from "./plots.js";
-import { SINGLE, degrees, number, plural } from "./words.js";
+import { NONE, SINGLE, degrees, number, plural } from "./words.js";
 
 const SLOW = 1200; // ms of one sample
+const CLEAR = 5; // standard deviations of noise that are white; less than predicted by so many is black
 
 export class Images {
   constructor(view) {
@@ -13,6 +14,7 @@ export class Images {
     this.slice = this.sample = this.samples = 0;
     this._pictures = new Pictures();
     this._flipping = null;
+    this._second = "std"; // beside the estimate: its deviation, or what was unpredicted
   }
 
   show() {
@@ -37,26 +39,31 @@ export class Images {
     $("flip").ariaPressed = String(this._flipping !== null);
   }
 
+  doubt() {
+    this._second = this._second === "std" ? "unpredicted" : "std";
+    $("doubt").ariaPressed = String(this._second !== "std");
+    this.show();
+  }
+
   async _showSamples() {
     const latest = this.view.scan.draws.at(-1);
     if (!latest) return;
-    const { slice, sample } = this;
+    const { slice, sample, _second: second } = this;
     const place = `/api/images/${latest.told}?slice=${slice}&what=`;
-    const [mean, deviation, one] = await Promise.all(
-      ["mean", "std", `sample&sample=${sample}`].map((what) => this._pictures.fetch(place + what)),
+    const there = second === "std" || this.view.scan.predicted(latest.told);
+    const [mean, doubt, one] = await Promise.all(
+      ["mean", there && second, `sample&sample=${sample}`].map((what) => what && this._pictures.fetch(place + what)),
     );
-    const old = latest !== this.view.scan.draws.at(-1) || slice !== this.slice || sample !== this.sample;
-    if (old || !mean || !deviation || !one) return;
+    const same = slice === this.slice && sample === this.sample && second === this._second;
+    if (!same || latest !== this.view.scan.draws.at(-1) || !mean || !one) return;
     const levels = range(mean.values);
     this._values("estimate", mean, levels, this.view.unit.offset);
-    const single = mean.samples < 2;
-    if (single) deviation.values.fill(0);
-    this._values("uncertainty", deviation, [0, range(deviation.values)[1]], 0);
+    const of = `of ${plural(latest.told, "projection")}`;
+    if (second === "std") this._showDeviation(doubt, of);
+    else this._showUnpredicted(doubt || { ...mean, values: new Float32Array(mean.values.length) }, doubt ? of : NONE);
     draw($("sample"), one, levels);
     this.samples = mean.samples;
-    const of = `of ${plural(latest.told, "projection")}`;
-    text("estimate-note", single ? of : `${of}, mean of ${plural(mean.samples, "sample")}`);
-    text("uncertainty-note", single ? SINGLE : of);
+    text("estimate-note", mean.samples < 2 ? of : `${of}, mean of ${plural(mean.samples, "sample")}`);
     text("sample-note", `${of}, same greys`);
     text("sample-shown", `${sample + 1} of ${mean.samples}`);
     label("sample", `Sample ${sample + 1} of ${mean.samples}`);
@@ -64,6 +71,23 @@ export class Images {
     $("slice").disabled = mean.slices < 2;
     text("slice-shown", `${slice + 1} of ${mean.slices}, row ${this._row}`);
     $("slice").ariaValueText = $("slice-shown").textContent;
+  }
+
+  _showDeviation(deviation, of) {
+    const single = deviation.samples < 2;
+    if (single) deviation.values.fill(0);
+    this._values("uncertainty", deviation, [0, range(deviation.values)[1]], 0);
+    text("uncertainty-note", single ? SINGLE : of);
+    text("doubt-shown", "Standard deviation of the samples");
+  }
+
+  _showUnpredicted(image, note) {
+    draw($("uncertainty"), image, [-CLEAR, CLEAR]);
+    text("uncertainty-low", `\u2264 \u2212${CLEAR}`);
+    text("uncertainty-high", `\u2265 ${CLEAR} times the noise`);
+    text("uncertainty-note", note);
+    text("doubt-shown", "White: the data had more");
+    label("uncertainty", `What the samples did not predict, slice ${this.slice + 1} of ${image.slices}`);
   }
 
   // The row of the detector that the slice is.

@@ -103,11 +103,13 @@ $("slice").addEventListener("input", () => images.toSlice($("slice").valueAsNumb
 $("earlier").addEventListener("click", () => images.turn(-1));
 $("later").addEventListener("click", () => images.turn(1));
 $("flip").addEventListener("click", () => images.flip());
+$("doubt").addEventListener("click", () => images.doubt());
 
 const KEYS = {
   s: byKeyboard,
   p: pause,
   f: () => images.flip(),
+  u: () => images.doubt(),
   ArrowLeft: () => images.turn(-1),
   ArrowRight: () => images.turn(1),
   ArrowUp: () => images.toSlice(images.slice + 1),

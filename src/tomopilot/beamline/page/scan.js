@@ -34,6 +34,11 @@ export class Scan {
     return this.told.at(-1)?.surprise ?? null;
   }
 
+  // Whether samples predicted any of the first projections.
+  predicted(count) {
+    return this.told.slice(0, count).some((one) => one.surprise != null);
+  }
+
   // Draws of several samples: a single image has no spread.
   get spreads() {
     return this.draws.filter((one) => one.spread !== null);

@@ -45,6 +45,8 @@ export function instead(suggestion, policy) {
 
 export const SINGLE = "not known: a single image";
 
+export const NONE = "no projection was predicted yet";
+
 const SIGNS = {
   surprise: "the projections are not what the samples predict",
   strangeness: "the data move the samples unlike those of known images",
