@@ -38,6 +38,11 @@ def test_one_odd_scan_among_many_does_not_make_it_deaf():
     assert [alarm(surprises) for surprises in quiet] == [None] * 19 and alarm(odd[0]) is not None
 
 
+def test_a_fit_to_few_scans_leaves_room_for_the_next():
+    scans = [told(surprises, 6 * [None]) for surprises in SCANS]
+    assert fit(SCANS).threshold < 2 == fit_all(scans)["alarm"]["threshold"]
+
+
 def test_each_scan_is_judged_by_a_fit_to_the_others():
     """The fit to all of them leaves the odd one quiet, or nearly; the others' does not know it."""
     usual, odd = (
@@ -47,7 +52,7 @@ def test_each_scan_is_judged_by_a_fit_to_the_others():
     scans = [usual, odd, usual]
     watch = watch_of({kind: {"scout": values} for kind, values in fit_all(scans).items()})
     assert [watch(one) for one in scans] == [None] * 3
-    assert rung_by_others(scans) == [None, (6, "surprise"), None]
+    assert rung_by_others(scans) == [None, (7, "surprise"), None]
     assert rung_by_others([usual]) == [None]
 
 

@@ -21,15 +21,16 @@ from tomopilot.scan.virtual import virtual
 
 QUIET = 0.95  # share of the scans it was fitted on that an alarm leaves quiet
 PASSING, LASTING = 1.0, 2.5  # standard deviations: surprises vary, an image stays as strange as it is
+LEAST = 2.0  # threshold of surprises: the highest sum of few scans says little of the next one's
 FEWEST = 4  # times as many warm draws as a draw has moves, to fit a Gaussian to them
 NARROW = 0.2  # standard deviation of the logarithm of noise below which it counts as one noise
 
 
-def fit(scanned: Sequence[Sequence[float | None]], above: float = PASSING) -> Alarm:
+def fit(scanned: Sequence[Sequence[float | None]], above: float = PASSING, least: float = 0.0) -> Alarm:
     """The alarm that nearly all of these scans' surprises, or strangeness, leave quiet.
 
     Its drift is `above` standard deviations above their mean logarithm, its threshold the highest cumulative
-    sum of a share `QUIET` of them: one odd scan does not make it deaf.
+    sum of a share `QUIET` of them, or `least`: one odd scan does not make it deaf.
     """
     logs = [math.log(value) for surprises in scanned for value in surprises if value]
     if len(logs) < 2:
@@ -37,7 +38,7 @@ def fit(scanned: Sequence[Sequence[float | None]], above: float = PASSING) -> Al
     drift = mean(logs) + above * stdev(logs)
     quiet = Alarm(drift, math.inf)
     peaks = sorted(quiet.peak(surprises) for surprises in scanned)
-    return Alarm(drift, peaks[math.ceil(QUIET * len(peaks)) - 1])
+    return Alarm(drift, max(least, peaks[math.ceil(QUIET * len(peaks)) - 1]))
 
 
 def fit_strangeness(scanned: Sequence[Sequence[Told]]) -> Strangeness | None:
@@ -65,7 +66,7 @@ def fit_all(scanned: Sequence[Sequence[Told]]) -> dict[str, dict[str, Any]]:
     """What goes into a card for both alarms, by kind; an alarm with too few scans is left out."""
     fitted, surprises = {}, [[one.surprise for one in told] for told in scanned]
     if sum(value is not None for scan in surprises for value in scan) > 1:
-        fitted["alarm"] = asdict(fit(surprises))
+        fitted["alarm"] = asdict(fit(surprises, least=LEAST))
     if (strange := fit_strangeness(scanned)) and (seen := seen_by_others(scanned)):
         fitted["strangeness"] = asdict(strange) | asdict(fit(seen, LASTING))
     return fitted
