@@ -1,5 +1,7 @@
 """All slices of a measured volume: the same bits whoever reconstructs them, and none of them twice."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -129,3 +131,42 @@ def test_a_slice_that_fails_leaves_the_others(counted, monkeypatch):
 def test_many_slices_are_handed_out_together(volume, monkeypatch):
     monkeypatch.setattr("tomopilot.scan.volume.PARTS", 2)
     assert [*reconstruct(volume)] == [3, 5]
+
+
+ALL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from tomopilot.files.nexus import Frames, ScanFile, write_scan
+from tomopilot.files.voxels import create_store
+from tomopilot.measure.noise import Gaussian
+from tomopilot.measure.radon import Radon, half_turn
+from tomopilot.scan.parts import Method
+from tomopilot.scan.volume import Volume, reconstruct
+
+folder, slices, size, taken = Path(sys.argv[1]), int(sys.argv[2]), 256, 40
+radon, image = Radon(size, half_turn(taken)), np.random.default_rng(0).random((slices, size), np.float32)
+frames = Frames((taken, slices, size), np.dtype("float32"), lambda: (image for _ in range(taken)))
+angles = radon.shown.numpy()
+write_scan(folder / "scan.h5", ScanFile(frames, angles, np.empty((0, taken)), angles, "a", {}))
+create_store(folder / "volume.zarr", (slices, size, size), {})
+volume = Volume(
+    folder / "scan.h5", folder / "volume.zarr", slices, radon, taken * (Gaussian(0.1),), tuple(range(taken)),
+    Method("fbp", "uniform", None), count=1, seed=0, device="cpu",
+)
+*_, ready = reconstruct(volume)
+assert ready == slices
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
+    """Peak of a process that reconstructs slices of 256 x 256 from 40 frames on disk; 512 are 270 MB."""
+    peaks = {}
+    for slices in (8, 32, 128, 512):
+        (folder := tmp_path / str(slices)).mkdir()
+        said = subprocess.check_output([sys.executable, "-c", ALL, str(folder), str(slices)])
+        peaks[slices] = int(said)
+    print("peak MB by slices:", peaks)
+    assert max(peaks.values()) - peaks[8] < 40
