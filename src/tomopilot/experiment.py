@@ -8,7 +8,7 @@ from operator import index
 import torch
 from torch import Tensor
 
-from tomopilot.design.disagreement import in_numbers
+from tomopilot.design.disagreement import rounded
 from tomopilot.design.policy import OLDEST, Choice, Policy
 from tomopilot.design.trust import Raised, Watch, deviations, mean_square, relative_noise
 from tomopilot.measure.noise import Noise
@@ -226,7 +226,7 @@ class Experiment:
         apart = None if predicted is None else deviations(predicted, values, precision)
         return Told(
             design, reached.tolist(), mean_square(apart, precision), self._moves(),
-            relative_noise(values, precision), None if apart is None else in_numbers(apart),
+            relative_noise(values, precision), None if apart is None else rounded(apart),
         )  # fmt: skip
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:

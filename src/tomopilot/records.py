@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float, Inexact, Int
@@ -145,7 +144,9 @@ class Told:
     surprise: float | None  # see `trust.surprise`; None where nothing was predicted
     moves: list[float] | None  # of the latest samples, if they are new; see `posterior.moves`
     noise: float | None = None  # see `trust.relative_noise`
-    deviations: list[Any] | None = None  # of its values, see `trust.deviations`; complex ones in two reals
+    deviations: Inexact[Tensor, "*block"] | None = field(
+        default=None, compare=False
+    )  # see `trust.deviations`
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from tomopilot.design.disagreement import disagreement, in_numbers, unpredicted
+from tomopilot.design.disagreement import disagreement, unpredicted
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.radon import Radon, half_turn
@@ -63,7 +63,7 @@ def missed(operator, predicted, image, rng, mask=()) -> list[Told]:
         apart = (Gaussian(STD).sample(clean, rng=rng) - operator.forward(predicted[None])[0, design]) / STD
         apart[list(mask)] = 0
         setting = operator.settings[design].tolist()
-        told.append(Told(design, setting, 1.0, None, deviations=in_numbers(apart)))
+        told.append(Told(design, setting, 1.0, None, deviations=apart))
     return told
 
 
@@ -88,7 +88,8 @@ def test_a_bin_that_is_far_off_counts_as_one_that_is_off(rng):
     """Three standard deviations at most: one bad bin is no defect of the sample."""
     image = torch.rand((SIZE, SIZE), generator=rng)
     told = missed(PARALLEL, image, image, rng)
-    off, far = (replace(told[0], deviations=[value, *told[0].deviations[1:]]) for value in (3.0, 3000.0))
+    changed = [torch.tensor([value, *told[0].deviations[1:]]) for value in (3.0, 3000.0)]
+    off, far = (replace(told[0], deviations=values) for values in changed)
     first, second = (
         unpredicted(PARALLEL, [one, *told[1:]], rng=torch.Generator().manual_seed(1)) for one in (off, far)
     )

@@ -67,7 +67,8 @@ def test_a_scan_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path, setup, told
         expose(live, waiting)
         rest = drive(live)
         surprises = live.held.experiment.surprises
-        assert [told.deviations for told in live.held.experiment.told] == expected
+        for told, known in zip(live.held.experiment.told, expected, strict=True):
+            assert (told.deviations is None and known is None) or torch.equal(told.deviations, known)
     found = [*begun, waiting, *rest]
     assert [one.design for one in found] == [one.design for one in whole]
     assert [one.gain for one in found] == [one.gain for one in whole]

@@ -158,10 +158,7 @@ class Viewer:
     def _unpredicted(self, told: str, slice: int) -> Picture:
         """What projections had that the samples before them did not predict, in units of noise alone."""
         self.refresh()
-        operator = self.setup.operator()
-        single, slices = operator, len(self.about()["slices"])
-        if isinstance(operator, Stack):
-            single = operator.operator
+        slices = len(self.about()["slices"])
         if slice >= slices:
             raise Missing(f"samples have {slices} slices, counted from 0")
         with self._turn:
@@ -169,9 +166,11 @@ class Viewer:
         found = []
         with self._looking:
             for number, one in enumerate(known, 1):
-                if tensors := self._pictures.estimate(deviations_of(number), number):
-                    apart = tensors["deviations"].reshape(slices, -1)[slice].tolist()
-                    found.append(Told(one["design"], math.radians(one["angle"]), None, None, None, apart))
+                if (apart := deviations_of(self._pictures, number)) is not None:
+                    own = apart.reshape(slices, -1)[slice]
+                    found.append(Told(one["design"], math.radians(one["angle"]), None, None, None, own))
+        operator = self.setup.operator()
+        single = operator.operator if isinstance(operator, Stack) else operator
         picture = unpredicted(single, found, rng=stream(self.setup.seed, "disagreement"))
         if picture is None:
             raise Missing("no projection was predicted by samples yet")

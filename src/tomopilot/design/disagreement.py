@@ -22,12 +22,12 @@ def unpredicted(
     Positive where they had more. The samples had not seen them, so nothing was fitted away. None where
     nothing was predicted.
     """
-    judged = [one for one in told if one.deviations is not None]
+    judged = [(one.setting, one.deviations) for one in told if one.deviations is not None]
     if not judged:
         return None
-    settings = torch.tensor([one.setting for one in judged]).to(operator.settings)
-    measured = operator.at(settings)
-    apart = from_numbers([one.deviations for one in judged], operator)
+    settings, apart = zip(*judged, strict=True)
+    measured = operator.at(torch.tensor(settings).to(operator.settings))
+    apart = torch.stack(apart).to(operator.settings.device)
     apart = apart * (FAR / apart.abs().clamp(min=FAR))
     if apart.is_complex():  # its two parts share the variance
         apart = apart * 2**0.5
@@ -55,16 +55,11 @@ def disagreement(
     return _over_noise(-data.gradient(image[None])[0], noise)
 
 
-def in_numbers(values: Inexact[Tensor, "*block"]) -> list:
-    """Values as a record keeps them, to three digits after the point; complex ones as two reals."""
-    real = torch.view_as_real(values) if values.is_complex() else values
-    return real.double().round(decimals=3).tolist()
-
-
-def from_numbers(values: list, operator: Operator) -> Inexact[Tensor, "m *block"]:
-    """The inverse of `in_numbers`, of several blocks."""
-    real = torch.tensor(values).to(operator.settings.device)
-    return torch.view_as_complex(real) if operator.complex_values else real
+def rounded(deviations: Inexact[Tensor, "*block"]) -> Inexact[Tensor, "*block"]:
+    """To three digits after the point, as a record keeps them: a resumed scan has the same."""
+    real = torch.view_as_real(deviations) if deviations.is_complex() else deviations
+    real = real.double().round(decimals=3).to(real)
+    return torch.view_as_complex(real) if deviations.is_complex() else real
 
 
 def _over_noise(asked: Tensor, noise: Callable[[], Tensor]) -> Tensor:

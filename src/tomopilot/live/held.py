@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tomopilot.design.trust import expected_rmse
 from tomopilot.experiment import Experiment, Snapshot, Undrawn
@@ -18,7 +17,7 @@ from tomopilot.live.chooser import Chosen
 from tomopilot.live.costs import exhausted
 from tomopilot.live.detector import Detector, Exposure, Fields
 from tomopilot.live.ledger import Ledger, Suggestion
-from tomopilot.live.record import KEY, SLOTS, deviations_of, open_record, read_setup, slot_of
+from tomopilot.live.record import KEY, SLOTS, deviations_of, keep_deviations, open_record, read_setup, slot_of
 from tomopilot.live.wishes import granted
 from tomopilot.raw.faults import air_level
 from tomopilot.records import Draws
@@ -113,8 +112,7 @@ class Held:
         with self._on_disk():
             self.recorded.put(block)
             if judged.deviations is not None:
-                apart = torch.tensor(judged.deviations, dtype=torch.float64)
-                self.book.add_estimate(deviations_of(number), number, {"deviations": apart})
+                keep_deviations(self.book, number, judged.deviations)
             event = self.book.add_event("told", content, frame)
         self._heard(event)
         self._use(block)
@@ -214,10 +212,6 @@ class Held:
         kept = self.ledger.slots.values()
         self.ready = {moment: known for moment, known in self.ready.items() if moment in (told, *kept)}
 
-    def _deviations(self, number: int) -> list[Any] | None:
-        found = self.book.estimate(deviations_of(number), number)
-        return found and found["deviations"].tolist()
-
     def _use_fields(self) -> None:
         known = {kind: self.book.frames(number) for kind, number in self.ledger.fields.items()}
         flats = known.get("flats")
@@ -260,7 +254,12 @@ class Held:
                 release(experiment, self.ledger, self.ledger.suggestions[content["id"]].design)
         known = zip(told, experiment.told, strict=True)
         judged = [
-            replace(one, surprise=said["surprise"], moves=said["moves"], deviations=self._deviations(number))
+            replace(
+                one,
+                surprise=said["surprise"],
+                moves=said["moves"],
+                deviations=deviations_of(self.book, number),
+            )
             for number, (said, one) in enumerate(known, 1)
         ]
         experiment.recall(judged, None)

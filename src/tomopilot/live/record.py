@@ -4,6 +4,8 @@ import hashlib
 from contextlib import closing
 from pathlib import Path
 
+from torch import Tensor
+
 from tomopilot import __version__
 from tomopilot.files.logbook import Logbook
 from tomopilot.live.setup import Setup
@@ -64,6 +66,12 @@ def slot_of(number: int) -> str:
     return f"{KEY} samples {number}"
 
 
-def deviations_of(number: int) -> str:
-    """The name in the record of the deviations of a projection from what was predicted of it."""
-    return f"{KEY} deviations {number}"
+def keep_deviations(book: Logbook, number: int, values: Tensor) -> None:
+    """Puts on disk how a projection deviated from what was predicted of it."""
+    book.add_estimate(f"{KEY} deviations {number}", number, {"values": values})
+
+
+def deviations_of(book: Logbook, number: int) -> Tensor | None:
+    """How a projection deviated from what was predicted of it; None where nothing was."""
+    found = book.estimate(f"{KEY} deviations {number}", number)
+    return found["values"] if found else None

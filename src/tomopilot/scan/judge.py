@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
+import torch
+from jaxtyping import Inexact
 from torch import Tensor
 
 from tomopilot.design.trust import expected_rmse
@@ -47,7 +49,7 @@ class Judge:
             "network_evaluations": choices, "estimate_seconds": None,
             "choose_evaluations": choices, "estimate_evaluations": None,
             "expected_rmse": None, "surprise": told.surprise, "moves": told.moves,
-            "deviations": told.deviations,
+            "deviations": in_numbers(told.deviations),
             "alarm": raised and raised.at, "alarm_by": raised and raised.by,
         }  # fmt: skip
         if plan.judges(step.count) or step.next is None:
@@ -94,3 +96,19 @@ class Judge:
         projection = max(0.0, step.seconds - (decided["drawn"] - begun["drawn"])) if step.next else 0.0
         rest = ended["now"] - begun["now"] - drawn - projection
         return {"network": network, "consistency": drawn - network, "projection": projection, "rest": rest}
+
+
+def in_numbers(values: Inexact[Tensor, "*block"] | None) -> list | None:
+    """Deviations as a row has them, see `rounded`; complex ones as two reals."""
+    if values is None:
+        return None
+    real = torch.view_as_real(values) if values.is_complex() else values
+    return real.double().round(decimals=3).tolist()
+
+
+def from_numbers(values: list | None, complex_values: bool) -> Inexact[Tensor, "*block"] | None:
+    """The inverse of `in_numbers`."""
+    if values is None:
+        return None
+    real = torch.tensor(values)
+    return torch.view_as_complex(real) if complex_values else real

@@ -13,7 +13,7 @@ from tomopilot.measure.noise import Noise, from_words, in_words
 from tomopilot.measure.operator import Numbers, numbers
 from tomopilot.measure.stack import Scouts
 from tomopilot.records import Draws, Step, Told
-from tomopilot.scan.judge import Row
+from tomopilot.scan.judge import Row, from_numbers
 
 CARRY = "carry."  # before the names of what a posterior carries on
 
@@ -129,10 +129,14 @@ class Recorded:
             tensors = self.archive.draws(self.key, count) if count == drawn else None
             if tensors:  # where designs are chosen several at a time, these may not be the last
                 self.experiment.take(self.experiment.snapshot, fold(tensors))
+        complex_values = self.experiment.operator.complex_values
         told = [
-            replace(one, **{name: row.get(name) for name in ("surprise", "moves", "deviations")})
+            replace(
+                one, surprise=row["surprise"], moves=row.get("moves"),
+                deviations=from_numbers(row.get("deviations"), complex_values),
+            )
             for one, row in zip(self.experiment.told, self.rows, strict=True)
-        ]
+        ]  # fmt: skip
         self.experiment.recall(told, None)
         for block in blocks:
             self.take(block)

@@ -55,7 +55,8 @@ export class Images {
       ["mean", there && second, `sample&sample=${sample}`].map((what) => what && this._pictures.fetch(place + what)),
     );
     const same = slice === this.slice && sample === this.sample && second === this._second;
-    if (!same || latest !== this.view.scan.draws.at(-1) || !mean || !one) return;
+    const found = mean && one && (doubt || second !== "std");
+    if (!same || latest !== this.view.scan.draws.at(-1) || !found) return;
     const levels = range(mean.values);
     this._values("estimate", mean, levels, this.view.unit.offset);
     const of = `of ${plural(latest.told, "projection")}`;
