@@ -20,6 +20,7 @@ from tomopilot.live.detector import Detector, Fields
 from tomopilot.live.held import Refused
 from tomopilot.live.ledger import Ledger
 from tomopilot.live.record import ALIVE, deviations_of, open_record, read_setup, slot_of
+from tomopilot.measure.radon import Radon
 from tomopilot.measure.stack import Stack, over_height
 from tomopilot.randomness import stream
 from tomopilot.records import Told
@@ -58,7 +59,7 @@ class Viewer:
     @cached_property
     def angles(self) -> list[float]:
         """Degrees of all that may be asked for, by design."""
-        return [round(angle, 4) for angle in self.setup.operator().shown.tolist()]
+        return [round(angle, 4) for angle in self._operator.shown.tolist()]
 
     @property
     def alive(self) -> bool:
@@ -71,9 +72,7 @@ class Viewer:
 
     def about(self) -> dict[str, Any]:
         """The setup, and which detector rows the slices of its estimates are."""
-        rows = self.setup.rows
-        slices = over_height(self.setup.scouts, rows) if rows > 1 else (0,)
-        return asdict(self.setup) | {"slices": slices}
+        return asdict(self.setup) | {"slices": self._slices}
 
     def refresh(self) -> None:
         """Reads what has happened since."""
@@ -136,6 +135,16 @@ class Viewer:
                 self._pictures.close()
 
     @cached_property
+    def _operator(self) -> Radon | Stack:
+        return self.setup.operator()
+
+    @cached_property
+    def _slices(self) -> tuple[int, ...]:
+        """The detector rows that are slices of the estimates."""
+        rows = self.setup.rows
+        return over_height(self.setup.scouts, rows) if rows > 1 else (0,)
+
+    @cached_property
     def _pictures(self) -> Logbook:
         """A connection of its own, so that nothing waits for large rows."""
         return open_record(self.folder, checked=False)
@@ -158,7 +167,7 @@ class Viewer:
     def _unpredicted(self, told: str, slice: int) -> Picture:
         """What projections had that the samples before them did not predict, in units of noise alone."""
         self.refresh()
-        slices = len(self.about()["slices"])
+        slices = len(self._slices)
         if slice >= slices:
             raise Missing(f"samples have {slices} slices, counted from 0")
         with self._turn:
@@ -169,8 +178,7 @@ class Viewer:
                 if (apart := deviations_of(self._pictures, number)) is not None:
                     own = apart.reshape(slices, -1)[slice]
                     found.append(Told(one["design"], math.radians(one["angle"]), None, None, None, own))
-        operator = self.setup.operator()
-        single = operator.operator if isinstance(operator, Stack) else operator
+        single = self._operator.operator if isinstance(self._operator, Stack) else self._operator
         picture = unpredicted(single, found, rng=stream(self.setup.seed, "disagreement"))
         if picture is None:
             raise Missing("no projection was predicted by samples yet")
