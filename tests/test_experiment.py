@@ -16,14 +16,13 @@ from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.operator import Operator
 from tomopilot.measure.radon import Radon, half_turn
-from tomopilot.posterior.classical import TotalVariation
 from tomopilot.posterior.diffusion import DiffusionPosterior
 from tomopilot.posterior.guidance.inpaint import Inpaint
 from tomopilot.posterior.guidance.prox import Prox
 from tomopilot.posterior.guidance.soft import Soft
 from tomopilot.prior.denoiser import GaussianPrior, Metered
 from tomopilot.prior.schedule import ddpm, logarithmic
-from tomopilot.records import Data
+from tomopilot.records import Data, Draws
 from tomopilot.simulate.instrument import Simulated
 
 SIZE, DESIGNS, NOISE = 8, 6, Gaussian(0.1)
@@ -523,33 +522,52 @@ def test_barred_designs_are_never_offered(measure):
     assert not {0, 2} & set(asked) and not experiment.free
 
 
-def guarded(alarm=None) -> Experiment:
-    """Once two predicted measurements surprise, from the last design down, and by total variation."""
+class Fixed:
+    """An image, whatever was measured."""
+
+    def __init__(self, image: torch.Tensor) -> None:
+        self.image = image
+
+    def sample(self, data, count, *, rng, previous=None):
+        return Draws(self.image[None], self.image)
+
+
+DENSE = torch.linspace(10, 40, SIZE**2).reshape(SIZE, SIZE)  # of another material
+dense = cache(Simulated(DENSE, OPERATOR, NOISE))
+
+
+def guarded(alarm=None, bare=DENSE) -> Experiment:
+    """Once two predicted measurements surprise, from the last design down, and an image that is right."""
     made = scouting()
     watch = Watch(alarm or Alarm(drift=0.0, threshold=4.0))
-    made.guard = Guard(watch, InOrder(range(DESIGNS)[::-1]), TotalVariation(steps=9))
+    made.guard = Guard(watch, InOrder(range(DESIGNS)[::-1]), Fixed(bare))
     return made
 
 
-def shifted(measure):
-    """Another object from the third measurement on."""
-    return lambda design: measure(design) + 5.0
-
-
-def test_the_guard_takes_over_once_the_alarm_is_raised(measure):
-    experiment, odd, seen = guarded(), shifted(measure), []
-    for step in run(experiment, odd, until=budget(DESIGNS)):
-        seen.append((experiment.raised, step.draws, experiment.data))
-    at = experiment.raised.at
-    assert 2 < at < DESIGNS and [raised and raised.at for raised, *_ in seen] == (at - 1) * [None] + [at] * (
-        DESIGNS - at + 1
-    )
-    for raised, draws, data in seen:
-        bare = TotalVariation(steps=9).sample(data, 1, rng=torch.Generator())
-        assert len(draws.images) == (1 if raised else 3)
-        assert torch.equal(draws.guess, bare.guess) is bool(raised)
+def test_the_guard_takes_over_once_it_predicts_better_after_an_alarm():
+    experiment, seen = guarded(), []
+    for step in run(experiment, dense, until=budget(DESIGNS)):
+        seen.append((experiment.without_prior, step.draws))
+    assert experiment.raised is not None and experiment.without_prior is not None
+    raised, at = experiment.raised.at, experiment.without_prior
+    assert 2 < raised <= at < DESIGNS
+    assert [left for left, *_ in seen] == (at - 1) * [None] + [at] * (DESIGNS - at + 1)
+    for left, draws in seen:
+        assert len(draws.images) == (1 if left else 3)
+        assert torch.equal(draws.guess, DENSE) is bool(left)
     rest = experiment.designs[at:]
     assert rest == sorted(rest, reverse=True)
+    compared = [n for n, one in enumerate(experiment.told, 1) if one.worse is not None]
+    assert compared == [*range(raised, at + 1)]
+
+
+def test_an_alarm_of_a_prior_that_predicts_better_changes_nothing(measure):
+    """Its samples are surprised, but nothing without the prior would have known better."""
+    made = guarded(Alarm(drift=0.0, threshold=-1.0), torch.zeros(SIZE, SIZE))  # rings at once
+    steps = [*run(made, measure, until=budget(DESIGNS))]
+    assert made.raised is not None and made.without_prior is None
+    assert all(one.worse < 1 for one in made.told if one.surprise is not None)
+    assert_same_steps(steps, [*run(scouting(), measure, until=budget(DESIGNS))])
 
 
 def test_without_an_alarm_a_guard_changes_nothing(measure):
@@ -559,15 +577,16 @@ def test_without_an_alarm_a_guard_changes_nothing(measure):
     assert_same(quiet[-1].draws.images, bare[-1].draws.images)
 
 
-def test_a_recalled_alarm_holds(measure):
-    straight, odd = guarded(), shifted(measure)
-    steps = [*run(straight, odd, until=budget(DESIGNS))]
+def test_a_recalled_alarm_holds():
+    straight = guarded()
+    steps = [*run(straight, dense, until=budget(DESIGNS))]
     resumed = guarded()
     for step in steps[:-1]:
-        resumed.tell(step.design, odd(step.design))
+        resumed.tell(step.design, dense(step.design))
     assert resumed.raised is None  # nothing was drawn, so nothing surprised
     resumed.recall(straight.told[:-1], None)
-    assert resumed.raised == straight.raised and len(resumed.draws().images) == 1
+    assert resumed.raised == straight.raised and resumed.without_prior == straight.without_prior
+    assert len(resumed.draws().images) == 1
     assert resumed.decide().design == steps[-1].design
 
 

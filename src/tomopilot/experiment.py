@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tomopilot.design.disagreement import rounded
 from tomopilot.design.policy import OLDEST, Choice, Policy
-from tomopilot.design.trust import Raised, Watch, deviations, mean_square, relative_noise
+from tomopilot.design.trust import Raised, Watch, deviations, left, mean_square, relative_noise, worse
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
@@ -28,7 +28,7 @@ class Undrawn(Exception):
 
 @dataclass(frozen=True)
 class Guard:
-    """What a scan goes on by once an alarm is raised: a policy and a posterior without the samples."""
+    """What a scan goes on by once its prior is left: a policy and a posterior without the samples."""
 
     alarm: Watch
     policy: Policy
@@ -42,7 +42,8 @@ class Experiment:
     its earlier samples, is drawn to choose. Without a scout, the posterior does both, and each draw serves
     both. All randomness is derived from `seed` and the number of measurements told, so an experiment that
     is told the same measurements again continues exactly as the first one would have. Once the alarm of
-    the `guard` is raised, its policy and posterior take over for good.
+    the `guard` is raised, its posterior predicts each measurement, too; if it does so better than the
+    samples, see `trust.left`, its policy and posterior take over for good.
     `data` are what was known of the image before, such as a pre-scan; they do not count as measurements.
     """
 
@@ -101,9 +102,14 @@ class Experiment:
         return self.guard.alarm(self.told) if self.guard else None
 
     @property
+    def without_prior(self) -> int | None:
+        """The measurement, from 1, from which on the guard has taken over, or None."""
+        return left(self.told) if self.guard else None
+
+    @property
     def leading(self) -> Policy:
         """The policy that decides now."""
-        return self.guard.policy if self.guard and self.raised else self.policy
+        return self.guard.policy if self.guard and self.without_prior else self.policy
 
     def draws(self) -> Draws:
         """`count` posterior samples given everything told, drawn once."""
@@ -224,10 +230,13 @@ class Experiment:
         reached = self.operator.settings[design] if setting is None else numbers(setting)
         precision, predicted = noise.precision(values), self._predicted(reached)
         apart = None if predicted is None else deviations(predicted, values, precision)
-        return Told(
+        told = Told(
             design, reached.tolist(), mean_square(apart, precision), self._moves(),
             relative_noise(values, precision), None if apart is None else rounded(apart),
         )  # fmt: skip
+        if predicted is None or not self._doubts(told):
+            return told
+        return replace(told, worse=worse(predicted, self._by_guard(reached), values, precision))
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
@@ -251,7 +260,11 @@ class Experiment:
 
     def _latest(self) -> Draws | None:
         """The latest samples to choose by that were drawn."""
-        return next((one.chosen_by for one in reversed(self._recent) if one.chosen_by), None)
+        snapshot = self._drawn()
+        return snapshot and snapshot.chosen_by
+
+    def _drawn(self) -> "Snapshot | None":
+        return next((one for one in reversed(self._recent) if one.chosen_by), None)
 
     def _snapshot(self, earlier: Draws | None) -> "Snapshot":
         posterior, scout = self._posteriors()
@@ -259,7 +272,8 @@ class Experiment:
 
     def _posteriors(self) -> tuple[Posterior, Posterior | None]:
         """What estimates now, and the scout."""
-        return (self.guard.posterior, None) if self.guard and self.raised else (self.posterior, self.scout)
+        over = self.guard and self.without_prior
+        return (self.guard.posterior, None) if self.guard and over else (self.posterior, self.scout)
 
     def _moves(self) -> list[float] | None:
         """Of the latest samples, unless they stand beside an earlier measurement already."""
@@ -269,10 +283,24 @@ class Experiment:
 
     def _predicted(self, reached: Tensor) -> Tensor | None:
         """What the latest samples say of a measurement at a setting."""
-        if (latest := self._latest()) is None:
-            return None
+        latest = self._latest()
+        return None if latest is None else self._seen(reached, latest.images)
+
+    def _doubts(self, told: Told) -> bool:
+        """Whether an alarm is raised by now, and the prior not left."""
+        guard = self.guard
+        return guard is not None and not self.without_prior and guard.alarm([*self.told, told]) is not None
+
+    def _by_guard(self, reached: Tensor) -> Tensor:
+        """What its posterior says of a measurement at a setting, given the data of the latest samples."""
+        snapshot = self._drawn()
+        assert self.guard is not None and snapshot is not None
+        return self._seen(reached, snapshot.bare(self.guard.posterior).images)[0]
+
+    def _seen(self, reached: Tensor, images: Tensor) -> Tensor:
+        """What a measurement at a setting would be of images."""
         with torch.no_grad():
-            return self.operator.at(reached[None]).forward(latest.images)[:, 0]
+            return self.operator.at(reached[None]).forward(images)[:, 0]
 
 
 def check_measured(
@@ -347,6 +375,10 @@ class Snapshot:
     def draws(self) -> Draws:
         """The samples to look at."""
         return self._draw("draws", self.posterior, None if self.scout else self.earlier)
+
+    def bare(self, posterior: Posterior) -> Draws:
+        """The image of a posterior without samples."""
+        return self._draw("bare", posterior, None)
 
     @property
     def chosen_by(self) -> Draws | None:

@@ -147,6 +147,7 @@ class Told:
     deviations: Inexact[Tensor, "*block"] | None = field(
         default=None, compare=False
     )  # see `trust.deviations`
+    worse: float | None = None  # see `trust.worse`; None before an alarm
 
 
 @dataclass(frozen=True, eq=False)

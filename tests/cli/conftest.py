@@ -41,6 +41,12 @@ def heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tomopilot.design.trust.OPENED", 0)
 
 
+@pytest.fixture
+def left_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prior is left at its alarm, whatever else would have predicted."""
+    monkeypatch.setattr("tomopilot.design.trust.TOO_BAD", 1e-9)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a prior with random weights, which takes images whose sides are multiples of 4."""

@@ -75,7 +75,8 @@ def test_a_scan_of_rows(scanned):
     assert "Row" in page and "Chosen rows" in page and "Angle" not in page
 
 
-def test_after_an_alarm_rows_are_taken_from_low_to_high(call, brain, pictures, tmp_path):
+@pytest.mark.usefixtures("left_at_once")
+def test_without_the_prior_rows_are_taken_from_low_to_high(call, brain, pictures, tmp_path):
     """The best order without samples. Scans that fewer rows open than it was fitted on have no alarm."""
     wary, out = shutil.copytree(brain, tmp_path / "wary"), tmp_path / "run"
     card = json.loads((wary / "card.json").read_text())
@@ -87,9 +88,11 @@ def test_after_an_alarm_rows_are_taken_from_low_to_high(call, brain, pictures, t
     (image,) = json.loads((tmp_path / "soon" / "summary.json").read_text())["images"]
     assert image["alarm"] is None
     outcome = call("simulate", f"{pictures}::0", "--out", out, *words)
-    assert outcome.status == 0 and "from there, rows were taken from low to high" in outcome.err, outcome
+    assert outcome.status == 0 and "from measurement 5 on rows were taken from low to high" in outcome.err, (
+        outcome
+    )
     (image,) = json.loads((out / "summary.json").read_text())["images"]
-    assert image["alarm"] == 5
+    assert image["alarm"] == image["without_prior"] == 5
     low_to_high = [row for row in centre_order(32) if row not in image["designs"][:5]]
     assert image["designs"][5:] == low_to_high[:4]
 

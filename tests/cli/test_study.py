@@ -397,7 +397,7 @@ def test_strange_samples_raise_the_alarm(command, tiny, tmp_path):
     assert "the prior moves the samples" in (out / "report.html").read_text()
 
 
-@pytest.mark.usefixtures("heard_at_once")
+@pytest.mark.usefixtures("heard_at_once", "left_at_once")
 def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     """Twice the spread, as its card says; and an alarm that rings at once: no more samples from there."""
     wary = shutil.copytree(tiny, tmp_path / "wary")
@@ -413,6 +413,7 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
     (scan,), (trusting,) = numbers_of(out), numbers_of(first)
     assert trusting["alarm"] is None and trusting["alarm_by"] is None
     assert (scan["alarm"], scan["alarm_by"]) == (2, "surprise")  # the first measurement that was predicted
+    assert scan["without_prior"] == 2 and trusting["without_prior"] is None
     assert scan["designs"][:2] == trusting["designs"][:2]
     assert scan["designs"][2:] == [d for d in bisect_order(ANGLES) if d not in scan["designs"][:2]][:2]
     assert (
@@ -420,7 +421,7 @@ def test_what_a_prior_knows_of_trust_is_applied(command, first, tiny, tmp_path):
         and scan["psnr"][0] == trusting["psnr"][0]
     )
     assert scan["spread"][1:] == [None] * 3
-    assert "made without the prior" in (out / "report.html").read_text()
+    assert "from measurement 2 on angles were taken in uniform order" in (out / "report.html").read_text()
     from tomopilot.files.nexus import read_scan
 
     scanned = read_scan(out / "scan.h5")

@@ -12,8 +12,10 @@ from tomopilot.design.trust import (
     Trust,
     Watch,
     deviations,
+    left,
     relative_noise,
     surprise,
+    worse,
 )
 from tomopilot.records import Told
 
@@ -187,3 +189,29 @@ def test_nothing_is_judged_while_a_scan_is_opened():
     assert Watch(strange=STRANGE, since=2).seen(told(LOUD, FAR))[:2] == [None, None]
     card = {"trust": {"alarm": {"scout": {"drift": 0.2, "threshold": 1}}}}
     assert Trust.from_card(card).watch("scout").since == 4
+
+
+def test_worse_is_the_ratio_of_squared_errors_where_values_are_known():
+    values, precision = torch.tensor([1.0, 2.0, torch.nan]), torch.tensor([1.0, 4.0, 0.0])
+    by_prior = torch.tensor([[2.0, 2.0, 0.0], [4.0, 2.0, 0.0]])  # on average 2 and 0 off
+    alone = torch.tensor([0.0, 1.0, 0.0])  # 1 and 1
+    assert worse(by_prior, alone, values, precision) == pytest.approx((4 + 0) / (1 + 4))
+    assert worse(by_prior.cfloat(), alone.cfloat(), values.cfloat(), precision) == pytest.approx(4 / 5)
+    assert worse(by_prior, alone, values, torch.zeros(3)) is None
+    assert worse(by_prior, torch.tensor([1.0, 2.0, 0.0]), values, precision) > 1e9  # exact without the prior
+
+
+@pytest.mark.parametrize(
+    ("ratios", "at"),
+    [
+        ([None, None, 1.1, 1.1], 4),  # 1.21 together
+        ([None, 1.3], 2),
+        ([0.5, 1.3, 1.3], None),  # a prior that was better has credit
+        ([0.5, 1.3, None, 2.0], 4),
+        ([math.nan], 1),  # samples that are no numbers
+        ([0.0, 5.0], None),
+        ([], None),
+    ],
+)
+def test_a_prior_is_left_once_it_has_predicted_too_badly(ratios, at):
+    assert left([Told(0, 0.0, None, None, worse=ratio) for ratio in ratios]) == at

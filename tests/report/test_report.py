@@ -174,17 +174,18 @@ def test_an_alarm_is_in_the_headline_and_explained(tmp_path, rng):
         "policy": "variance",
         "alarm": 3,
         "alarm_by": "strangeness",
+        "without_prior": 3,
         "stopped": "the budget of 3 was spent",
     }
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng) | alarm]}, [one_picture(rng)])
     page = read(tmp_path)
     assert "3 measurements, 23.4 dB, 6.8 s of choosing (9.8 s in all), ALARM at measurement 3" in page.words
     assert "ended because the budget of 3 was spent" in page.text
-    assert "From there on, the estimate was made without the prior." in page.text
+    assert "so from measurement 3 on the estimate is without it." in page.text
     both = replace(one_picture(rng), by_prior=one_picture(rng).estimate, bare="total variation")
     simulate_report(tmp_path, SETTINGS | {"images": [one_image(rng, n=4) | alarm]}, [both])
     page = read(tmp_path)
-    assert "From there on, angles were taken in uniform order and the estimate" in page.text
+    assert "from measurement 3 on angles were taken in uniform order and the estimate" in page.text
     assert "what the prior makes of the same data is shown beside it" in page.text
 
 

@@ -89,11 +89,14 @@ def test_what_watches_over_a_scan_is_said(tmp_path, trust, said):
 
 
 def test_alarms_are_said_afterwards_with_what_they_changed():
-    quiet = {"image": "a", "alarm": None, "alarm_by": None}
-    loud = {"image": "b", "alarm": 7, "alarm_by": "surprise", "designs": [*range(9)]}
-    (line,) = after([quiet, loud | {"policy": "variance(batch=2)"}], ROW.words)
+    quiet = {"image": "a", "alarm": None, "alarm_by": None, "without_prior": None}
+    loud = quiet | {"image": "b", "alarm": 7, "alarm_by": "surprise", "designs": [*range(9)]}
+    (line,) = after([quiet, loud | {"policy": "variance(batch=2)", "without_prior": 8}], ROW.words)
     assert line.startswith("ALARM in b at measurement 7") and "rows were taken from low to high" in line
-    assert line.endswith("the estimate is without the prior")
+    assert line.endswith("8 on rows were taken from low to high and the estimate is without it")
+    (line,) = after([loud | {"policy": "variance"}], ROW.words)
+    assert "predicted no better, so the scan went on with it" in line and "were taken" not in line
+    loud |= {"without_prior": 7}
     for nothing in ({"designs": [*range(7)], "policy": "variance"}, {"policy": "low-to-high"}):
         (line,) = after([loud | nothing], ROW.words)
         assert line.startswith("ALARM in b at measurement 7") and "were taken" not in line

@@ -78,4 +78,5 @@ def sentence(row: dict[str, Any], budget: int) -> str:
     unit = row.get("setting_unit", "degrees").replace("degrees", "deg")
     measured = f"{row['image']} {method} {row['count']}/{budget}: {row['setting']:.1f} {unit}"
     alarm = f", ALARM by {row['alarm_by']}" if row["alarm"] == row["count"] else ""
-    return f"{measured}{quality}, {row['seconds']:.1f} s{alarm}"
+    left = ", the prior is LEFT" if row["without_prior"] == row["count"] else ""
+    return f"{measured}{quality}, {row['seconds']:.1f} s{alarm}{left}"

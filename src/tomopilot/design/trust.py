@@ -13,6 +13,8 @@ from tomopilot.records import Told
 
 WIDER = 1.5  # factor beyond the noise of a fit at which it still holds
 OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
+TOO_BAD = 1.2  # squared error over that without the prior, all since an alarm multiplied
+TINY = 1e-12  # what a mean square is at least, where its logarithm is taken
 
 
 def surprise(
@@ -28,7 +30,9 @@ def surprise(
 
 def mean_square(apart: Inexact[Tensor, "*block"] | None, precision: Tensor) -> float | None:
     """The surprise of deviations: the mean of their squares, where the precision is above 0."""
-    return None if apart is None else apart[(precision > 0).expand(apart.shape)].abs().square().mean().item()
+    if apart is None or not bool((used := (precision > 0).expand(apart.shape)).any()):
+        return None
+    return apart[used].abs().square().mean().item()
 
 
 def deviations(
@@ -45,6 +49,22 @@ def deviations(
         return None
     expected = ((1 + 1 / k) * predicted.var(0) + 1 / precision)[used].mean()
     return ((values - predicted.mean(0)) / expected.sqrt()).masked_fill(~used, 0)
+
+
+def worse(
+    predicted: Inexact[Tensor, "k *block"],
+    alone: Inexact[Tensor, "*block"],
+    values: Inexact[Tensor, "*block"],
+    precision: Tensor,
+) -> float | None:
+    """Squared error of the samples' mean prediction over that of a prediction without the prior.
+
+    Above 1 where the prior does harm. None where no value of the block is to be trusted.
+    """
+    by_prior, by_none = (
+        mean_square((values - guess) * precision.sqrt(), precision) for guess in (predicted.mean(0), alone)
+    )
+    return by_prior / max(by_none, TINY) if by_prior is not None and by_none is not None else None
 
 
 def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:
@@ -128,13 +148,27 @@ class Alarm:
         total = 0.0
         for value in surprises:
             if value is not None:
-                excess = math.inf if math.isnan(value) else math.log(max(value, 1e-12)) - self.drift
+                excess = math.inf if math.isnan(value) else math.log(max(value, TINY)) - self.drift
                 total = max(0.0, total + excess)
             yield total
 
     def peak(self, surprises: Sequence[float | None]) -> float:
         """The highest sum."""
         return max(self.sums(surprises), default=0.0)
+
+
+def left(told: Sequence[Told]) -> int | None:
+    """The measurement, from 1, at which a scan that raised an alarm leaves the prior, or None.
+
+    There the product of `worse` since the alarm is above `TOO_BAD`.
+    """
+    total = 0.0
+    for count, one in enumerate(told, 1):
+        if one.worse is not None:
+            total += math.inf if math.isnan(one.worse) else math.log(max(one.worse, TINY))
+            if total > math.log(TOO_BAD):
+                return count
+    return None
 
 
 class Raised(NamedTuple):

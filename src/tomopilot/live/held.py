@@ -109,6 +109,7 @@ class Held:
         judged = self.recorded.judge(block)
         number = self.experiment.count_told + 1
         content = content | {"number": number, "surprise": judged.surprise, "moves": judged.moves}
+        content |= {"worse": judged.worse}
         with self._on_disk():
             self.recorded.put(block)
             if judged.deviations is not None:
@@ -165,10 +166,12 @@ class Held:
         self.log("wish", {"key": wish.key, "name": wish.name, **answer})
 
     def look(self) -> None:
-        """Whether the alarm is raised, and the scan complete."""
+        """Whether the alarm is raised, the prior left, and the scan complete."""
         raised = self.experiment.raised
         if raised and not self.ledger.alarm:
             self.log("alarm", {"at": raised.at, "by": raised.by})
+        if (at := self.experiment.without_prior) and not self.ledger.without_prior:
+            self.log("left", {"at": at})
         running = self.ledger.mode == "running" and not self.ledger.outstanding
         if running and (why := self._enough()):
             self.log("finished", {"reason": why})
@@ -258,6 +261,7 @@ class Held:
                 one,
                 surprise=said["surprise"],
                 moves=said["moves"],
+                worse=said["worse"],
                 deviations=deviations_of(self.book, number),
             )
             for number, (said, one) in enumerate(known, 1)

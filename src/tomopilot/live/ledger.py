@@ -49,6 +49,7 @@ class Ledger:
     attempts: dict[int, int] = field(default_factory=dict)  # failed, by design
     unusable: dict[int, str] = field(default_factory=dict)  # designs, and why
     alarm: dict[str, Any] | None = None
+    without_prior: int | None = None  # the projection from which on
     trouble: dict[str, Any] | None = None  # of the latest samples
     answered: dict[str, dict[str, Any]] = field(default_factory=dict)  # wishes by key
     last: int = 0  # event
@@ -106,6 +107,7 @@ class Ledger:
             "expected": latest and latest["expected"],
             "samples_of": latest and latest["told"],
             "alarm": self.alarm,
+            "without_prior": self.without_prior,
             "trouble": self.trouble,
             "flats_due": self.flats_due,
         }
@@ -169,6 +171,9 @@ class Ledger:
 
     def _alarm(self, content: dict[str, Any]) -> None:
         self.alarm = content
+
+    def _left(self, content: dict[str, Any]) -> None:
+        self.without_prior = content["at"]
 
     def _wish(self, content: dict[str, Any]) -> None:
         self.answered[content["key"]] = content

@@ -50,7 +50,7 @@ class Pictures:
     estimate: h x w, posterior mean
     uncertainty: h x w, sample standard deviation
     samples: k x h x w
-    by_prior: h x w, where an alarm was raised and the estimate is by `bare` instead
+    by_prior: h x w, where the prior was left and the estimate is by `bare` instead
     disagreement: h x w, see `design.disagreement`
     against: what the data disagree with: the samples' predictions, the estimate, or the prior's one
     slices: where this is the middle slice of a volume, those it was scanned by

@@ -19,7 +19,7 @@ from tomopilot.report.page import (
     write_page,
 )
 from tomopilot.report.plots import Pictures
-from tomopilot.scan.notices import REASONS, retreated
+from tomopilot.scan.notices import REASONS, followed
 
 SURPRISE = (
     '<p class="note">Surprise: squared error of the predicted measurement, over the error expected '
@@ -207,11 +207,10 @@ def split(image: dict) -> str:
 def alarm(image: dict, kind: dict, pictures: Pictures) -> str:
     if (at := image.get("alarm")) is None:
         return ""
-    fixed = f"{kind['noun']}s were taken {kind['fixed']} and " if retreated(image) else ""
     seen = any(one.by_prior is not None for one in (pictures, *pictures.slices))
     beside = "; what the prior makes of the same data is shown beside it" if seen else ""
     text = (
-        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}. From there on, "
-        f"{fixed}the estimate was made without the prior{beside}."
+        f"Measurement {escape(str(at))} raised the alarm: {REASONS[image['alarm_by']]}; "
+        f"{followed(image, kind)}{beside}."
     )
     return f'<p class="alarm">{text}</p>'

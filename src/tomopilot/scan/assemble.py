@@ -86,7 +86,7 @@ class Parts:
     experiment: Experiment
     chooser: Watched
     estimator: Watched
-    bare: Watched  # estimates once the alarm is raised; the estimator, if that has no prior
+    bare: Watched  # estimates once the prior is left; the estimator, if that has no prior
     meter: Metered | None  # counts what goes through the prior
     trust: Trust
     until: Rule

@@ -49,8 +49,8 @@ def shown_halfway(plan: Plan) -> list[Scan]:
 def final(experiment: Experiment) -> dict[str, Tensor]:
     """The last estimate, its samples, and where the data argue with what the samples had predicted.
 
-    After an alarm also the estimate by the prior. Where nothing was predicted, what the data say against the
-    estimate, of both the one by the prior.
+    Where the prior was left, also the estimate by it. Where nothing was predicted, what the data say against
+    the estimate, of both the one by the prior.
     """
     draws = experiment.draws()
     found = {"images": draws.images, "guess": draws.guess}

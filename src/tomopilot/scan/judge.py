@@ -51,6 +51,7 @@ class Judge:
             "expected_rmse": None, "surprise": told.surprise, "moves": told.moves,
             "deviations": in_numbers(told.deviations),
             "alarm": raised and raised.at, "alarm_by": raised and raised.by,
+            "worse": told.worse, "without_prior": parts.experiment.without_prior,
         }  # fmt: skip
         if plan.judges(step.count) or step.next is None:
             row |= self.judged(step.draws)

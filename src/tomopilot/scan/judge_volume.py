@@ -82,10 +82,10 @@ def _unit(scan: Scan) -> str:
 def volume_of(
     plan: Plan, scan: Scan, archive: Archive, cell: Virtual, row: Row, frames: Path, store: Path
 ) -> Volume:
-    """What the measurements up to a row say of all slices; after an alarm, without the prior."""
+    """What the measurements up to a row say of all slices; without the prior, where that was left."""
     assert cell.scouts is not None
     count, method, usual = row["count"], scan.method, family(plan.operator)
-    if row["alarm"] is not None and entry(method.estimator).needs_prior:
+    if row["without_prior"] is not None and entry(method.estimator).needs_prior:
         method = Method(usual.bare, usual.order, prior=None)
     operator, noise = cell.scouts.whole.operator.to("cpu"), cell.parts.experiment.noise
     own, taken = operator.settings.tolist(), []

@@ -142,17 +142,26 @@ def watching(prior: str, chooser: str, start: int = OPENED) -> str:
 def after(images: list[dict[str, Any]], kind: dict[str, Any]) -> list[str]:
     """The alarms of finished scans, and what they changed."""
     return [
-        f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}"
-        + (f"; from there, {kind['noun']}s were taken {kind['fixed']}" if retreated(image) else "")
-        + "; the estimate is without the prior"
+        f"ALARM in {image['image']} at measurement {image['alarm']}: {REASONS[image['alarm_by']]}; "
+        + followed(image, kind)
         for image in images
         if image["alarm"]
     ]
 
 
-def retreated(image: dict[str, Any]) -> bool:
-    """Whether anything was measured after the alarm that an adaptive policy would have chosen."""
-    return image["alarm"] < len(image["designs"]) and rule(image["policy"]) in SCORES
+def followed(image: dict[str, Any], kind: dict[str, Any]) -> str:
+    """What became of a scan after its alarm."""
+    if (at := image["without_prior"]) is None:
+        return (
+            f"without the prior, the {kind['noun']}s since were predicted no better, so the scan went on "
+            "with it; its uncertainty is a lower bound"
+        )
+    retreated = at < len(image["designs"]) and rule(image["policy"]) in SCORES
+    fixed = f"{kind['noun']}s were taken {kind['fixed']} and " if retreated else ""
+    return (
+        "since then its samples predicted worse than a reconstruction without the prior, so from measurement "
+        f"{at} on {fixed}the estimate is without it"
+    )
 
 
 def stopped(plan: Plan, method: Method, taken: int, noun: str) -> str:

@@ -133,7 +133,7 @@ class Recorded:
         told = [
             replace(
                 one, surprise=row["surprise"], moves=row.get("moves"),
-                deviations=from_numbers(row.get("deviations"), complex_values),
+                deviations=from_numbers(row.get("deviations"), complex_values), worse=row.get("worse"),
             )
             for one, row in zip(self.experiment.told, self.rows, strict=True)
         ]  # fmt: skip

@@ -36,7 +36,7 @@ function states({ setup, state, scan, all }) {
   const list = [];
   if (state.mode !== "running") list.push([over(state) ? "plain" : "warn", `The scan is ${state.mode}: ${state.why}`]);
   if (state.stuck) list.push(["alarm", `Nothing can be put on disk: ${state.stuck}. Make room; the scan then goes on`]);
-  if (state.alarm) list.push(["alarm", words.alarmed(state.alarm)]);
+  if (state.alarm) list.push(["alarm", words.alarmed(state.alarm, state.without_prior)]);
   else if (scan.surprise !== null) {
     const surprise = words.number(scan.surprise, 2);
     list.push(["good", `No alarm. Surprise of the latest projection ${surprise}, about 1 where the samples fit the data`]);

@@ -2,7 +2,7 @@
 
 const KINDS = [
   "begun", "flats", "darks", "suggested", "told", "quarantined", "failed", "drawn", "used", "trouble",
-  "alarm", "wish", "finished",
+  "alarm", "left", "wish", "finished",
 ];
 const STALE = 1500; // ms without a sign of life, so that it is seen within two seconds
 const SILENT = 6000; // ms, after which a connection is taken for dead

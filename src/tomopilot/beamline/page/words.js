@@ -52,9 +52,12 @@ const SIGNS = {
   strangeness: "the data move the samples unlike those of known images",
 };
 
-export const alarmed = (alarm) =>
+export const alarmed = (alarm, left) =>
   `ALARM since projection ${alarm.at}: the samples do not fit the data (${SIGNS[alarm.by] ?? alarm.by}). ` +
-  "Another material, rotation axis or pixel size? The estimate is made without the prior from here on, and an adaptive policy goes on in uniform order.";
+  "Another material, rotation axis or pixel size? " +
+  (left
+    ? `They predicted worse than a reconstruction without the prior: from projection ${left} on the estimate is made without it, and an adaptive policy goes on in uniform order.`
+    : "They predict no worse than a reconstruction without the prior, so the scan goes on with it; take the uncertainty for a lower bound.");
 
 const LINES = {
   begun: () => "The scan began",
@@ -73,6 +76,7 @@ const LINES = {
   drawn: (content) => `Samples of ${plural(content.told, "projection")} drawn`,
   trouble: (content) => `No samples of ${plural(content.told, "projection")}: ${content.message}`,
   alarm: (content) => `ALARM at projection ${content.at}: the samples do not fit the data`,
+  left: (content) => `The prior is left at projection ${content.at}: without it, projections are predicted better`,
   wish: (content) => {
     const what = WISHES[content.name] ?? content.name;
     const angle = content.angle == null ? "" : `: ${degrees(content.angle)}`;
@@ -84,7 +88,7 @@ const LINES = {
 // Null for what says nothing to people.
 export const line = (event, policy) => LINES[event.kind]?.(event.content, policy) ?? null;
 
-const LOUD = new Set(["quarantined", "failed", "trouble", "alarm"]);
+const LOUD = new Set(["quarantined", "failed", "trouble", "alarm", "left"]);
 const QUIET = new Set(["suggested", "drawn"]);
 
 export function weight(event) {
