@@ -577,6 +577,22 @@ def test_without_an_alarm_a_guard_changes_nothing(measure):
     assert_same(quiet[-1].draws.images, bare[-1].draws.images)
 
 
+class Exhausted:
+    """Never has the memory."""
+
+    def sample(self, data, count, *, rng, previous=None):
+        raise torch.OutOfMemoryError("out of memory")
+
+
+def test_a_measurement_is_told_where_nothing_can_be_compared():
+    made = guarded()
+    assert made.guard is not None
+    made.guard = replace(made.guard, posterior=Exhausted())
+    for _ in run(made, dense, until=budget(DESIGNS)):
+        pass
+    assert made.raised is not None and made.without_prior is None and made.count_told == DESIGNS
+
+
 def test_a_recalled_alarm_holds():
     straight = guarded()
     steps = [*run(straight, dense, until=budget(DESIGNS))]

@@ -236,7 +236,11 @@ class Experiment:
         )  # fmt: skip
         if predicted is None or not self._doubts(told):
             return told
-        return replace(told, worse=worse(predicted, self._by_guard(reached), values, precision))
+        try:
+            alone = self._by_guard(reached)
+        except (RuntimeError, FloatingPointError):  # as out of memory: a measurement is never lost by that
+            return told
+        return replace(told, worse=worse(predicted, alone, values, precision))
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""

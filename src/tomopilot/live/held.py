@@ -20,11 +20,12 @@ from tomopilot.live.ledger import Ledger, Suggestion
 from tomopilot.live.record import KEY, SLOTS, deviations_of, keep_deviations, open_record, read_setup, slot_of
 from tomopilot.live.wishes import granted
 from tomopilot.raw.faults import air_level
-from tomopilot.records import Draws
+from tomopilot.records import Draws, Told
 from tomopilot.scan.assemble import margin
 from tomopilot.scan.recorded import Recorded, fold, unfold
 
 EARLIER = 8  # projections that a new one is compared with
+JUDGED = ("surprise", "moves", "worse")  # what is kept of how a projection agreed with what was expected
 
 
 class Refused(ValueError):
@@ -102,14 +103,16 @@ class Held:
         self.experiment.reserve(design)
         return self.ledger.suggestions[id]
 
+    def judged(self, design: int, exposure: Exposure, angle: float) -> tuple[Block, Told]:
+        """A projection at an angle (degrees), and what is to be said of it; slow after an alarm."""
+        block = self.recorded.block(design, exposure.values, exposure.noise, math.radians(angle))
+        return block, self.recorded.judge(block)
+
     def told(self, content: dict[str, Any], exposure: Exposure, frame: np.ndarray) -> None:
         """A projection was measured."""
-        setting = math.radians(content["angle"])
-        block = self.recorded.block(content["design"], exposure.values, exposure.noise, setting)
-        judged = self.recorded.judge(block)
+        block, judged = self.judged(content["design"], exposure, content["angle"])
         number = self.experiment.count_told + 1
-        content = content | {"number": number, "surprise": judged.surprise, "moves": judged.moves}
-        content |= {"worse": judged.worse}
+        content = content | {"number": number} | {name: getattr(judged, name) for name in JUDGED}
         with self._on_disk():
             self.recorded.put(block)
             if judged.deviations is not None:
@@ -259,10 +262,8 @@ class Held:
         judged = [
             replace(
                 one,
-                surprise=said["surprise"],
-                moves=said["moves"],
-                worse=said["worse"],
                 deviations=deviations_of(self.book, number),
+                **{name: said[name] for name in JUDGED},
             )
             for number, (said, one) in enumerate(known, 1)
         ]

@@ -110,6 +110,8 @@ class Live:
             exposure: Exposure | str = self.held.detector.expose(
                 whole, math.radians(reached), fields, monitor, air
             )
+            if one.fate == "outstanding":
+                self.held.judged(one.design, exposure, reached)  # so that nobody waits for it below
         except Unusable as error:
             exposure = str(error)
         with self._changed:
