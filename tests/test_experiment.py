@@ -10,8 +10,8 @@ import torch
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, InOrder, bisect_order, centre_order
 from tomopilot.design.stopping import budget, certain
-from tomopilot.design.trust import Alarm, Watch, surprise
-from tomopilot.experiment import Experiment, Guard, Undrawn, run
+from tomopilot.design.trust import Alarm, Watch, surprise, worse
+from tomopilot.experiment import WEIGHED, Experiment, Guard, Undrawn, run
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.operator import Operator
@@ -566,7 +566,8 @@ def test_an_alarm_of_a_prior_that_predicts_better_changes_nothing(measure):
     made = guarded(Alarm(drift=0.0, threshold=-1.0), torch.zeros(SIZE, SIZE))  # rings at once
     steps = [*run(made, measure, until=budget(DESIGNS))]
     assert made.raised is not None and made.without_prior is None
-    assert all(one.worse < 1 for one in made.told if one.surprise is not None)
+    weighed = [one.worse for one in made.told if one.worse is not None]
+    assert len(weighed) == WEIGHED and max(weighed) < 1
     assert_same_steps(steps, [*run(scouting(), measure, until=budget(DESIGNS))])
 
 
@@ -575,6 +576,21 @@ def test_without_an_alarm_a_guard_changes_nothing(measure):
     bare = [*run(scouting(), measure, until=budget(DESIGNS))]
     assert_same_steps(quiet, bare)
     assert_same(quiet[-1].draws.images, bare[-1].draws.images)
+
+
+@pytest.mark.parametrize("by_estimate", [True, False])
+def test_a_prior_is_weighed_by_its_estimate_or_by_the_samples_to_choose_by(by_estimate):
+    made = guarded(Alarm(drift=0.0, threshold=-1.0), torch.zeros(SIZE, SIZE))
+    assert made.guard is not None
+    made.guard = replace(made.guard, by_estimate=by_estimate)
+    for design in (0, 1):
+        made.tell(design, dense(design))
+    drawn = made.draws() if by_estimate else made.choosing()
+    made.choosing()
+    made.tell(2, dense(2))
+    seen = OPERATOR[torch.tensor([2])].forward(drawn.images)[:, 0]
+    expected = worse(seen, torch.zeros(seen.shape[1:]), dense(2), NOISE.precision(dense(2)))
+    assert made.told[-1].worse == expected
 
 
 class Exhausted:

@@ -17,6 +17,8 @@ from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
 from tomopilot.records import Data, Decision, Draws, Step, Told
 
+WEIGHED = 3  # measurements after an alarm by which it is decided whether the prior is left
+
 
 class Undrawn(Exception):
     """The samples that a decision needs are not drawn yet: those of `snapshot`."""
@@ -28,11 +30,15 @@ class Undrawn(Exception):
 
 @dataclass(frozen=True)
 class Guard:
-    """What a scan goes on by once its prior is left: a policy and a posterior without the samples."""
+    """What a scan goes on by once its prior is left: a policy and a posterior without the samples.
+
+    by_estimate: the prior is weighed by its estimate; else by the samples to choose by, which are there
+    """
 
     alarm: Watch
     policy: Policy
     posterior: Posterior
+    by_estimate: bool = True
 
 
 class Experiment:
@@ -42,8 +48,8 @@ class Experiment:
     its earlier samples, is drawn to choose. Without a scout, the posterior does both, and each draw serves
     both. All randomness is derived from `seed` and the number of measurements told, so an experiment that
     is told the same measurements again continues exactly as the first one would have. Once the alarm of
-    the `guard` is raised, its posterior predicts each measurement, too; if it does so better than the
-    samples, see `trust.left`, its policy and posterior take over for good.
+    the `guard` is raised, `WEIGHED` measurements are predicted by its posterior and by that of the prior; if
+    the latter are worse, see `trust.left`, its policy and posterior take over for good.
     `data` are what was known of the image before, such as a pre-scan; they do not count as measurements.
     """
 
@@ -237,10 +243,9 @@ class Experiment:
         if predicted is None or not self._doubts(told):
             return told
         try:
-            alone = self._by_guard(reached)
+            return replace(told, worse=worse(*self._both(reached), values, precision))
         except (RuntimeError, FloatingPointError):  # as out of memory: a measurement is never lost by that
             return told
-        return replace(told, worse=worse(predicted, alone, values, precision))
 
     def step(self, until: Callable[["Experiment"], bool] = lambda _: False) -> Step:
         """The latest measurement as a step; the next design is decided, unless that was the last one."""
@@ -291,15 +296,19 @@ class Experiment:
         return None if latest is None else self._seen(reached, latest.images)
 
     def _doubts(self, told: Told) -> bool:
-        """Whether an alarm is raised by now, and the prior not left."""
-        guard = self.guard
-        return guard is not None and not self.without_prior and guard.alarm([*self.told, told]) is not None
+        """Whether an alarm is raised by now, and the prior neither left nor weighed."""
+        weighed = sum(one.worse is not None for one in self.told)
+        if self.guard is None or self.without_prior or weighed >= WEIGHED:
+            return False
+        return self.guard.alarm([*self.told, told]) is not None
 
-    def _by_guard(self, reached: Tensor) -> Tensor:
-        """What its posterior says of a measurement at a setting, given the data of the latest samples."""
-        snapshot = self._drawn()
-        assert self.guard is not None and snapshot is not None
-        return self._seen(reached, snapshot.bare(self.guard.posterior).images)[0]
+    def _both(self, reached: Tensor) -> tuple[Tensor, Tensor]:
+        """A measurement at a setting by the prior and by the guard, given the data of the latest samples."""
+        guard, snapshot = self.guard, self._drawn()
+        assert guard is not None and snapshot is not None
+        by_prior = snapshot.draws() if guard.by_estimate else snapshot.choosing()
+        bare = snapshot.bare(guard.posterior)
+        return self._seen(reached, by_prior.images), self._seen(reached, bare.images)[0]
 
     def _seen(self, reached: Tensor, images: Tensor) -> Tensor:
         """What a measurement at a setting would be of images."""

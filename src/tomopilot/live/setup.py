@@ -190,6 +190,13 @@ class Setup:
         if prior := prior_of(scan.method, plan.device):
             prior.check_shape(operator.image_shape[-2:])
         if not isinstance(operator, Stack):
-            return assemble(plan, scan, operator, noise), None
+            return _quick(assemble(plan, scan, operator, noise)), None
         scouts = Scouts(operator, over_height(self.scouts, self.rows))
-        return assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers), scouts
+        return _quick(assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers)), scouts
+
+
+def _quick(parts: Parts) -> Parts:
+    """The same; after an alarm the prior is weighed by samples that are there, not by an estimate."""
+    if guard := parts.experiment.guard:
+        parts.experiment.guard = replace(guard, by_estimate=False)
+    return parts
