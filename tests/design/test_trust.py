@@ -204,10 +204,10 @@ def test_worse_is_the_ratio_of_squared_errors_where_values_are_known():
 @pytest.mark.parametrize(
     ("ratios", "at"),
     [
-        ([None, None, 1.1, 1.1], 4),  # 1.21 together
-        ([None, 1.3], 2),
-        ([0.5, 1.3, 1.3], None),  # a prior that was better has credit
-        ([0.5, 1.3, None, 2.0], 4),
+        ([None, None, 1.5, 1.5], 4),  # 2.25 together
+        ([None, 2.1], 2),
+        ([0.5, 1.9, 1.9], None),  # a prior that was better has credit
+        ([0.5, 2.1, None, 2.0], 4),
         ([math.nan], 1),  # samples that are no numbers
         ([0.0, 5.0], None),
         ([], None),

@@ -13,7 +13,7 @@ from tomopilot.records import Told
 
 WIDER = 1.5  # factor beyond the noise of a fit at which it still holds
 OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
-TOO_BAD = 1.2  # squared error over that without the prior, all since an alarm multiplied
+TOO_BAD = 2.0  # squared error over that without the prior, all since an alarm multiplied
 TINY = 1e-12  # what a mean square is at least, where its logarithm is taken
 
 

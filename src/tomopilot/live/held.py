@@ -263,7 +263,7 @@ class Held:
             replace(
                 one,
                 deviations=deviations_of(self.book, number),
-                **{name: said[name] for name in JUDGED},
+                **{name: said.get(name) for name in JUDGED},
             )
             for number, (said, one) in enumerate(known, 1)
         ]

@@ -153,14 +153,14 @@ def followed(image: dict[str, Any], kind: dict[str, Any]) -> str:
     """What became of a scan after its alarm."""
     if (at := image["without_prior"]) is None:
         return (
-            f"without the prior, the {kind['noun']}s since were predicted no better, so the scan went on "
-            "with it; its uncertainty is a lower bound"
+            f"the prior then predicted the {kind['noun']}s no worse than a reconstruction without it, so the "
+            "scan went on with it; its uncertainty is a lower bound"
         )
     retreated = at < len(image["designs"]) and rule(image["policy"]) in SCORES
     fixed = f"{kind['noun']}s were taken {kind['fixed']} and " if retreated else ""
     return (
-        "since then its samples predicted worse than a reconstruction without the prior, so from measurement "
-        f"{at} on {fixed}the estimate is without it"
+        f"the prior then predicted worse than a reconstruction without it, so from measurement {at} on "
+        f"{fixed}the estimate is without it"
     )
 
 
