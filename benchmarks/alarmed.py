@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/alarmed.py chip-128 lung/validation.npz::0-12 composite/validation.npz::0,3
 
-Where its samples predict worse than total variation after an alarm, a scan goes on in uniform order and is
-estimated without the prior. PSNR of both at 10 and 20
-angles, the paired difference with two standard errors, and the worst. Relative noise 1 %, three samples.
+Where its prior predicts worse than total variation after an alarm, a scan goes on in uniform order and is
+estimated without the prior. PSNR of both at 10 and 20 angles, the paired difference with two standard errors,
+and the worst. Relative noise 1 %, three samples.
 """
 
 import argparse

@@ -10,8 +10,8 @@ import torch
 from tomopilot.design.acquisition import variance
 from tomopilot.design.policy import Greedy, InOrder, bisect_order, centre_order
 from tomopilot.design.stopping import budget, certain
-from tomopilot.design.trust import Alarm, Watch, surprise, worse
-from tomopilot.experiment import WEIGHED, Experiment, Guard, Undrawn, run
+from tomopilot.design.trust import WEIGHED, Alarm, Watch, surprise, worse
+from tomopilot.experiment import Experiment, Guard, Undrawn, run
 from tomopilot.measure.fourier import Fourier
 from tomopilot.measure.noise import Gaussian, Masked
 from tomopilot.measure.operator import Operator

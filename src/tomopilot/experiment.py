@@ -10,14 +10,21 @@ from torch import Tensor
 
 from tomopilot.design.disagreement import rounded
 from tomopilot.design.policy import OLDEST, Choice, Policy
-from tomopilot.design.trust import Raised, Watch, deviations, left, mean_square, relative_noise, worse
+from tomopilot.design.trust import (
+    Raised,
+    Watch,
+    decided,
+    deviations,
+    left,
+    mean_square,
+    relative_noise,
+    worse,
+)
 from tomopilot.measure.noise import Noise
 from tomopilot.measure.operator import Numbers, Operator, numbers
 from tomopilot.posterior.posterior import Posterior
 from tomopilot.randomness import stream
 from tomopilot.records import Data, Decision, Draws, Step, Told
-
-WEIGHED = 3  # measurements after an alarm by which it is decided whether the prior is left
 
 
 class Undrawn(Exception):
@@ -48,8 +55,8 @@ class Experiment:
     its earlier samples, is drawn to choose. Without a scout, the posterior does both, and each draw serves
     both. All randomness is derived from `seed` and the number of measurements told, so an experiment that
     is told the same measurements again continues exactly as the first one would have. Once the alarm of
-    the `guard` is raised, `WEIGHED` measurements are predicted by its posterior and by that of the prior; if
-    the latter are worse, see `trust.left`, its policy and posterior take over for good.
+    the `guard` is raised, a few measurements are predicted by its posterior and by the prior's; if the latter
+    does worse, see `trust.left`, its policy and posterior take over for good.
     `data` are what was known of the image before, such as a pre-scan; they do not count as measurements.
     """
 
@@ -296,9 +303,8 @@ class Experiment:
         return None if latest is None else self._seen(reached, latest.images)
 
     def _doubts(self, told: Told) -> bool:
-        """Whether an alarm is raised by now, and the prior neither left nor weighed."""
-        weighed = sum(one.worse is not None for one in self.told)
-        if self.guard is None or self.without_prior or weighed >= WEIGHED:
+        """Whether an alarm is raised by now, and it is not decided what follows."""
+        if self.guard is None or decided(self.told):
             return False
         return self.guard.alarm([*self.told, told]) is not None
 

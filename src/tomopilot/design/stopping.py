@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from tomopilot.design.trust import expected_rmse
+from tomopilot.design.trust import expected_rmse, logarithm
 from tomopilot.records import Draws, Told
 
 PREDICTED = 3  # measurements, before samples are believed
@@ -67,7 +67,7 @@ def certain(
 def _right(told: Sequence[Told]) -> bool:
     """Whether the latest measurements were as the samples had predicted."""
     latest = [one.surprise for one in told if one.surprise is not None][-PREDICTED:]
-    logs = [math.log(max(value, 1e-12)) for value in latest]
+    logs = [logarithm(value) for value in latest]
     return len(logs) == PREDICTED and sum(logs) / PREDICTED <= math.log(UNKNOWN)
 
 

@@ -14,6 +14,7 @@ from tomopilot.records import Told
 WIDER = 1.5  # factor beyond the noise of a fit at which it still holds
 OPENED = 4  # measurements that scans were opened with where cards' alarms were fitted
 TOO_BAD = 2.0  # squared error over that without the prior, all since an alarm multiplied
+WEIGHED = 3  # measurements after an alarm by which it is decided whether the prior is left
 TINY = 1e-12  # what a mean square is at least, where its logarithm is taken
 
 
@@ -65,6 +66,11 @@ def worse(
         mean_square((values - guess) * precision.sqrt(), precision) for guess in (predicted.mean(0), alone)
     )
     return by_prior / max(by_none, TINY) if by_prior is not None and by_none is not None else None
+
+
+def logarithm(ratio: float) -> float:
+    """Of a ratio of mean squares; infinite where it is no number, as of samples that are none."""
+    return math.inf if math.isnan(ratio) else math.log(max(ratio, TINY))
 
 
 def expected_rmse(images: Float[Tensor, "k *image"]) -> float | None:
@@ -148,8 +154,7 @@ class Alarm:
         total = 0.0
         for value in surprises:
             if value is not None:
-                excess = math.inf if math.isnan(value) else math.log(max(value, TINY)) - self.drift
-                total = max(0.0, total + excess)
+                total = max(0.0, total + logarithm(value) - self.drift)
             yield total
 
     def peak(self, surprises: Sequence[float | None]) -> float:
@@ -165,10 +170,15 @@ def left(told: Sequence[Told]) -> int | None:
     total = 0.0
     for count, one in enumerate(told, 1):
         if one.worse is not None:
-            total += math.inf if math.isnan(one.worse) else math.log(max(one.worse, TINY))
+            total += logarithm(one.worse)
             if total > math.log(TOO_BAD):
                 return count
     return None
+
+
+def decided(told: Sequence[Told]) -> bool:
+    """Whether, after an alarm, the prior is left or has been weighed often enough."""
+    return left(told) is not None or sum(one.worse is not None for one in told) >= WEIGHED
 
 
 class Raised(NamedTuple):

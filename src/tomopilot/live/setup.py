@@ -189,14 +189,11 @@ class Setup:
         scan, noise = plan.scans[0], self.usual_noise()
         if prior := prior_of(scan.method, plan.device):
             prior.check_shape(operator.image_shape[-2:])
-        if not isinstance(operator, Stack):
-            return _quick(assemble(plan, scan, operator, noise)), None
-        scouts = Scouts(operator, over_height(self.scouts, self.rows))
-        return _quick(assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers)), scouts
-
-
-def _quick(parts: Parts) -> Parts:
-    """The same; after an alarm the prior is weighed by samples that are there, not by an estimate."""
-    if guard := parts.experiment.guard:
-        parts.experiment.guard = replace(guard, by_estimate=False)
-    return parts
+        if isinstance(operator, Stack):
+            scouts = Scouts(operator, over_height(self.scouts, self.rows))
+            parts = assemble(plan, scan, scouts.operator, noise, slices=scouts.numbers)
+        else:
+            scouts, parts = None, assemble(plan, scan, operator, noise)
+        if guard := parts.experiment.guard:  # an estimate would take too long
+            parts.experiment.guard = replace(guard, by_estimate=False)
+        return parts, scouts
